@@ -61,7 +61,7 @@ use tower_service::Service as _;
 pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
 use refusal::ApiRefusal;
-pub use reload::{ReloadRefusal, ReloadRequest};
+pub use reload::{OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
 pub use write_keys::KeyOrder;
 
 /// Opens the state file for one request.
@@ -114,6 +114,12 @@ pub struct CatalogSettings {
     pub written_secret: fn(ObjectKind, &Value) -> Option<String>,
     /// The file of a folder that an object is in.
     pub folder_file: fn(ObjectKind, &str) -> Option<String>,
+    /// The file that a spec names, which is sent with it.
+    pub named_file: fn(ObjectKind, &Value) -> Option<String>,
+    /// The field of a spec that holds which files were sent with it.
+    pub files_field: &'static str,
+    /// Where files are kept that are sent.
+    pub files: PathBuf,
 }
 
 /// What runs, as far as it has followed the releases of the store, and what it says.

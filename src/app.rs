@@ -7,12 +7,15 @@ pub mod catalog;
 pub mod change_plan;
 mod compare;
 mod continuity;
+mod data_lock;
 pub mod data_id;
 pub mod declare;
 mod destinations;
 mod door;
 pub mod findings;
+pub mod folder_watch;
 mod followed_releases;
+mod followers;
 pub mod inspect;
 mod keeper;
 mod key_follower;
@@ -34,16 +37,19 @@ mod startup;
 mod stop;
 mod sync_cursors;
 mod sync_restart;
+mod told_changes;
 mod unopened;
+mod what_runs;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tidegate_catalog::SecretValue;
+use tidegate_document::problem::Problem;
 use tidegate_log::{self as intake, Log, LogPartitions};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
@@ -64,13 +70,15 @@ use background::Background;
 use catalog::OpenedCatalog;
 use destinations::OpenedDestination;
 use findings::Finding;
+use followers::Followers;
 use keeper::{CheckedFile, Keeper};
 use live::Live;
 use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
 use running_door::RunningDoor;
-use running_parts::{Followers, PartsAtStart, RunningParts};
+use running_parts::{PartsAtStart, RunningParts};
 use running_syncs::{Delivering, ReadyWorker, RunningSyncs, SyncPlace, SyncSpec, WorkerStart};
 use stop::Budget;
+use what_runs::WorkspaceReader;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +98,8 @@ pub enum AppError {
         #[source]
         cause: std::io::Error,
     },
+    #[error("the workspace has {} problems", .0.len())]
+    Problems(Vec<Problem>),
     #[error(transparent)]
     Log(#[from] intake::LogError),
     #[error(transparent)]
@@ -161,6 +171,12 @@ pub mod paths {
         data.join("store")
     }
 
+    /// Files that were sent with documents, by their contents.
+    #[must_use]
+    pub fn sent_files(data: &Path) -> PathBuf {
+        store(data).join("files")
+    }
+
     /// Which data directory it is.
     #[must_use]
     pub fn id(data: &Path) -> PathBuf {
@@ -230,18 +246,22 @@ pub struct App {
 const RELOADS_MAX: usize = 8;
 
 impl App {
-    /// Opens everything that the workspace names, which was made of `documents`.
+    /// Opens everything that the workspace names, which was made of `documents`, and that its catalog has beside.
     ///
     /// # Errors
     /// The first thing that cannot be opened.
     pub async fn open(
-        (documents, workspace): (WorkspaceDocuments, Workspace),
+        (documents, told): (WorkspaceDocuments, Workspace),
         listen: Option<SocketAddr>,
     ) -> Result<Self, AppError> {
         let descriptors = descriptors::raise();
-        let data = workspace.data.clone();
-        let lock = lock(&data)?;
+        let data = told.data.clone();
+        let lock = data_lock::lock(&data)?;
         modes::mend(&data);
+        let known = OpenedCatalog::open_known(&told).await?;
+        let catalog = known.as_ref().map(|known| &known.folder);
+        let mut wanted = what_runs::at_start(catalog, documents, told).await?;
+        let workspace = Arc::clone(&wanted.whole.1);
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
         let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
@@ -273,7 +293,11 @@ impl App {
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let catalog = OpenedCatalog::open(&workspace).await?;
+        let catalog = match known {
+            Some(known) => known,
+            None => OpenedCatalog::open(&workspace).await?,
+        };
+        wanted.revision = catalog.begin(&wanted.folder, &workspace).await?;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -316,14 +340,14 @@ impl App {
             "tidegate has started"
         );
         let parts = RunningParts::new(PartsAtStart {
-            whole: (Arc::new(documents), Arc::new(workspace)),
+            wanted,
             key,
             live: Arc::clone(&live),
             runtimes: Arc::clone(&active_runtimes),
             syncs,
             door,
             followers,
-            catalog: catalog.folder.clone(),
+            reader: WorkspaceReader { dir: workspace.dir.clone(), data: data.clone(), catalog: catalog.folder.clone() },
             files: (paths::running(&data), paths::state(&data)),
         });
         Ok(Self {
@@ -503,23 +527,6 @@ fn report(recovery: &intake::Recovery) {
 async fn join(threads: Vec<JoinHandle<()>>) {
     let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
     let _ = tokio::task::spawn_blocking(join).await;
-}
-
-/// Takes the data directory for this process alone.
-fn lock(data: &Path) -> Result<File, AppError> {
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |cause| AppError::Io { action, path, cause }
-    };
-    std::fs::create_dir_all(data).map_err(io("could not make the data directory", data))?;
-    let path = data.join("lock");
-    let file =
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(io("could not open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(AppError::InUse { path: data.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(io("could not lock", &path)(cause)),
-    }
 }
 
 /// Limits of connections of both ports, as far as there are descriptors for them.

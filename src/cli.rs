@@ -1,7 +1,7 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
 //! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
-//! `plan` and `object diff` answer 2 when something is different, and `plan` 1 for problems too; `audit verify` 2 when the log was altered.
+//! `plan` and `object diff` answer 2 when something is different, `plan` and `apply` 1 for problems too, `apply` 2 when something does not run yet; `audit verify` 2 when the log was altered.
 
 /// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as
 /// it came.
@@ -16,6 +16,7 @@ macro_rules! eprintln {
 }
 
 mod admin;
+mod apply;
 mod audit;
 mod check;
 mod client;
@@ -33,6 +34,7 @@ mod style;
 mod quarantine;
 mod reload;
 mod send;
+mod sent_files;
 mod serve;
 mod signals;
 mod status;
@@ -88,6 +90,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what would change if another folder were run as the workspace, or applied to a running server
     Plan(plan::FolderPlanArgs),
+    /// Make a running server's catalog say what a folder says, and what runs follow it
+    Apply(apply::ApplyArgs),
     /// Have a running server read its folder again, and change what is different while it runs
     Reload(reload::ReloadArgs),
     /// Write the catalog of a running server as a folder
@@ -248,6 +252,7 @@ fn command() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, json),
         Command::Plan(args) => plan::run(&args, json),
+        Command::Apply(args) => apply::run(&args, json),
         Command::Reload(args) => reload::run(&args, json),
         Command::Export(args) => export::run(&args, json),
         Command::Object(command) => object::run(&command, json),

@@ -27,6 +27,7 @@ mod names;
 mod notes;
 mod outgoing;
 mod outline;
+mod overlay;
 mod plugin;
 mod resolving;
 mod secret_masks;
@@ -42,7 +43,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidegate_api_types::workspace::{FolderDocument, ObjectRef, ObjectRefKind};
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::InstanceKey;
 use tidegate_contract::Contract;
 use tidegate_dedup::DedupSettings;
@@ -53,26 +54,29 @@ use tidegate_source::http::RequestLimits;
 use tidegate_state::QuarantineBounds;
 
 use around::Around;
-pub use catalog_specs::{SpecMasks, catalog_kind, folder_file, is_masked, written_secret};
+pub use catalog_specs::{
+    FILES_FIELD, SpecMasks, catalog_kind, folder_file, folder_kind, is_masked, named_file, written_secret,
+};
 pub use component::ComponentFile;
 use contracts::CompiledContracts;
 pub use destinations::{DestinationConfig, DestinationKind};
-pub use documents::{ObjectDocument, WorkspaceDocuments};
+pub use documents::{CatalogOrigin, ObjectDocument, WorkspaceDocuments};
 pub(crate) use environment::{environment, home};
-pub use file_marks::{FileMarks, differing_files, marks_of_files};
+pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
+pub use overlay::{MayBeLeftOut, ResolvedOverlay, resolve_what_runs};
 pub use plugin::{PluginConfig, effective_policy};
 use resolving::Resolving;
 use server::{ADMIN_AND_LISTEN, DATA_DEFAULT};
 pub use server::{ADMIN_LISTEN_DEFAULT, LISTEN_DEFAULT};
 pub use sources::{SourceConfig, WriteKeyConfig};
 pub use spec_hash::{ContentHash, ObjectSpec, SpecHash, SpecInput, fingerprint};
-pub use surroundings::Surroundings;
+pub use surroundings::{CatalogInputs, Surroundings};
 pub use syncs::{StartConfig, SyncConfig};
 
 /// Everything that a server needs to know, checked.
@@ -121,8 +125,6 @@ pub struct Workspace {
     contract_notes: Vec<Problem>,
     /// What each object is made of, for telling whether it is still the same.
     pub specs: BTreeMap<ObjectRef, ObjectSpec>,
-    /// The objects as they are written, without write keys.
-    pub documents: Vec<FolderDocument>,
     /// Every file that was read, by its path from the workspace's folder where it lies there.
     pub files: BTreeMap<PathBuf, ContentHash>,
 }
@@ -156,7 +158,9 @@ impl Workspace {
         look_up_live: LookUpLive,
     ) -> Result<(WorkspaceDocuments, Self), Vec<Problem>> {
         let documents = WorkspaceDocuments::read(dir)?;
-        let workspace = Self::resolve(&documents, &Surroundings { dir, data, variables: &environment, look_up_live })?;
+        let catalog = CatalogInputs::default();
+        let surroundings = Surroundings { dir, data, variables: &environment, look_up_live, catalog };
+        let workspace = Self::resolve(&documents, &surroundings)?;
         Ok((documents, workspace))
     }
 
@@ -168,10 +172,10 @@ impl Workspace {
         let dir = surroundings.dir;
         let mut resolving = Resolving::new(documents, surroundings);
         let server = resolving.server();
-        let sources = resolving.each(ObjectRefKind::Source, |f, _| sources::source(f));
+        let sources = resolving.each(ObjectRefKind::Source, sources::source);
         let functions = resolving.each(ObjectRefKind::Function, functions::function);
         let lookups = resolving.each(ObjectRefKind::Lookup, lookups::lookup);
-        names::check_lookups(dir, &lookups, &functions, &mut resolving.problems);
+        names::check_lookups(dir, documents, &lookups, &functions, &mut resolving.problems);
         let named = server.as_ref().and_then(|server| server.data.clone());
         let named = named.unwrap_or_else(|| DATA_DEFAULT.to_owned());
         let data = surroundings.data.map_or_else(|| dir.join(&named), Path::to_path_buf);
@@ -217,7 +221,6 @@ impl Workspace {
                 contract_files: contracts.files,
                 contract_events: contracts.events,
                 contract_notes: contracts.notes,
-                documents: documents.of_folder().unwrap_or_default(),
                 specs,
                 files,
             }),

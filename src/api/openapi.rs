@@ -34,7 +34,7 @@ use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
         (name = "objects", description = "What exists, with what it was before"),
         (name = "contracts", description = "Domains, events and components, in the shapes of Hightouch's API"),
         (name = "secrets", description = "Values that are written and shown to nobody"),
-        (name = "plans", description = "What a folder would change"),
+        (name = "plans", description = "What a folder would change, and making it so"),
         (name = "drafts", description = "Changes that somebody else approves"),
         (name = "access", description = "Who asks, and their tokens"),
         (name = "audit", description = "Who did what"),

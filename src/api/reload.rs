@@ -7,6 +7,7 @@ use axum::extract::State;
 use hyper::StatusCode;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::{Reload, Reloaded, WorkspaceProblem};
+use tidegate_catalog::{CatalogError, CatalogOrder, Committed};
 use tidegate_document::problem::Problem;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
@@ -16,11 +17,33 @@ use super::SharedApi;
 use super::extract::Json;
 use super::refusal::ApiRefusal;
 
-/// An order to read the workspace again.
+/// An order to change what runs.
 #[derive(Debug)]
 pub struct ReloadRequest {
+    pub what: OrderedChange,
     /// Where the answer goes; whoever asked may be gone by then.
-    pub reply: oneshot::Sender<Result<Reloaded, ReloadRefusal>>,
+    pub reply: oneshot::Sender<Result<OrderDone, ReloadRefusal>>,
+}
+
+/// What is to be changed.
+#[derive(Debug)]
+pub enum OrderedChange {
+    /// The folder is read again.
+    Folder,
+    /// The catalog is changed, and what runs follows it.
+    Catalog {
+        order: Box<CatalogOrder>,
+        /// Say what would be wrong, and change nothing.
+        is_dry_run: bool,
+    },
+}
+
+/// An order that was carried out.
+#[derive(Debug)]
+pub struct OrderDone {
+    pub running: Reloaded,
+    /// What became of the catalog, where it was changed.
+    pub committed: Option<Committed>,
 }
 
 /// Why everything goes on as it was.
@@ -32,10 +55,16 @@ pub enum ReloadRefusal {
     NeedsEnding(Vec<String>),
     /// Something cannot be loaded, or not be recorded; a sentence.
     Failed(String),
+    /// The catalog does not take the change.
+    Catalog(Box<CatalogError>),
+    /// The catalog has the change, and it was not put in place; a sentence.
+    NotInPlace(String),
     /// The server is stopping.
     Stopping,
 }
 
+/// For the changes before.
+const TURN_MAX: Duration = Duration::from_secs(30);
 /// Compiling components is what may take long.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
@@ -47,22 +76,44 @@ pub(super) async fn reload(
     Json(_): Json<Reload>,
 ) -> Result<axum::Json<Reloaded>, ApiRefusal> {
     let (reply, answer) = oneshot::channel();
-    shared.settings.reloads.try_send(ReloadRequest { reply }).map_err(|error| match error {
-        TrySendError::Full(_) => ApiRefusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too-busy",
-            "several reloads wait already",
-            "send it again after Retry-After",
-        )
-        .after(Duration::from_secs(5)),
+    let request = ReloadRequest { what: OrderedChange::Folder, reply };
+    shared.settings.reloads.try_send(request).map_err(|error| match error {
+        TrySendError::Full(_) => too_busy(),
         TrySendError::Closed(_) => ReloadRefusal::Stopping.into(),
     })?;
-    let answered = timeout(ANSWER_MAX, answer).await.map_err(|_| {
-        let detail = format!("the change is not done after {} seconds, and goes on", ANSWER_MAX.as_secs());
-        let fix = "`tidegate status` shows what runs and what does not yet";
-        ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "not-done-yet", detail, fix)
-    })?;
-    Ok(axum::Json(answered.unwrap_or(Err(ReloadRefusal::Stopping))?))
+    Ok(axum::Json(shared.answered(answer).await?.running))
+}
+
+fn too_busy() -> ApiRefusal {
+    let fix = "send it again after Retry-After";
+    ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", "several reloads wait already", fix)
+        .after(Duration::from_secs(5))
+}
+
+impl SharedApi {
+    /// Changes the catalog and what runs with it. Waits for its turn.
+    pub(super) async fn order(&self, order: CatalogOrder, is_dry_run: bool) -> Result<OrderDone, ApiRefusal> {
+        let (reply, answer) = oneshot::channel();
+        let what = OrderedChange::Catalog { order: Box::new(order), is_dry_run };
+        let sent = timeout(TURN_MAX, self.settings.reloads.send(ReloadRequest { what, reply })).await;
+        sent.map_err(|_| too_busy())?.map_err(|_| ApiRefusal::from(ReloadRefusal::Stopping))?;
+        self.answered(answer).await
+    }
+
+    async fn answered(
+        &self,
+        answer: oneshot::Receiver<Result<OrderDone, ReloadRefusal>>,
+    ) -> Result<OrderDone, ApiRefusal> {
+        let answered = timeout(ANSWER_MAX, answer).await.map_err(|_| {
+            let detail = format!("the change is not done after {} seconds, and goes on", ANSWER_MAX.as_secs());
+            let fix = "`tidegate status` shows what runs and what does not yet";
+            ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "not-done-yet", detail, fix)
+        })?;
+        answered.unwrap_or(Err(ReloadRefusal::Stopping)).map_err(|refusal| match refusal {
+            ReloadRefusal::Catalog(error) => self.refused(*error),
+            refusal => refusal.into(),
+        })
+    }
 }
 
 impl From<ReloadRefusal> for ApiRefusal {
@@ -85,6 +136,12 @@ impl From<ReloadRefusal> for ApiRefusal {
             ReloadRefusal::Failed(detail) => {
                 let detail = format!("nothing was changed: {detail}");
                 Self::unprocessable("cannot-run", detail, "mend what the message says, then reload again")
+            }
+            ReloadRefusal::Catalog(error) => Self::failed("the catalog could not do it", &error),
+            ReloadRefusal::NotInPlace(detail) => {
+                let detail = format!("the catalog was changed, and what runs was not: {detail}");
+                let fix = "`tidegate reload` tries it again, and so does a start";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-in-place", detail, fix)
             }
             ReloadRefusal::Stopping => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,

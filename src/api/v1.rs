@@ -4,12 +4,16 @@
 //! nobody. Who holds the admin token may do everything. For everybody else the catalog is asked: before the handler, and for
 //! changes once more within their transaction. What may not be viewed is not there.
 
+mod apply;
 mod asker;
 mod audit;
+mod blobs;
 mod changes;
 mod contracts;
 mod drafts;
+mod folders;
 mod objects;
+mod ordered;
 mod permit;
 mod plans;
 mod refused;
@@ -48,6 +52,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(write_keys::revoke))
         .routes(routes!(write_keys::rotate))
         .routes(routes!(plans::make))
+        .routes(routes!(apply::apply))
+        .routes(routes!(blobs::show, blobs::store))
         .routes(routes!(drafts::list, drafts::propose))
         .routes(routes!(drafts::show))
         .routes(routes!(drafts::approve))

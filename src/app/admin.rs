@@ -56,7 +56,7 @@ impl Admin {
         })?;
         let state = paths::state(&settings.data);
         let open_state = move || State::read(&state);
-        let catalog = catalog.settings();
+        let catalog = catalog.settings(paths::sent_files(&settings.data));
         let (write_keys, asked) = mpsc::channel(KEY_ORDERS_MAX);
         let keys = KeyFollower::new(Arc::clone(&catalog.catalog), settings.door.clone(), asked);
         let of_api = api::AdminSettings {

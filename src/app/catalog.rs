@@ -1,8 +1,8 @@
 //! The catalog of the server: its file, the key that its secrets are sealed under, its first admin, and the objects of the folder, which
-//! are applied to it at the start and whenever the folder is read again. What runs comes from the folder; the catalog says what there is, and what there was.
+//! are applied to it at the start and whenever the folder is read again. Of everything else that is in it, it says what runs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{
-    Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogSnapshot, Entropy, InstanceKey, NewToken, PlanOptions,
-    SecretValue, SqliteCatalog, TokenForm, WantedObject, plan,
+    Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogOrder, CatalogSnapshot, Committed, Entropy,
+    InstanceKey, ManagingFolder, NewToken, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm,
+    WantedObject, plan,
 };
 use tidegate_process::{clock, whole_file};
 use tokio::time::timeout;
@@ -20,7 +21,8 @@ use zeroize::Zeroizing;
 use super::{AppError, paths};
 use crate::api;
 use crate::config::{
-    DestinationConfig, DestinationKind, SpecMasks, Workspace, catalog_kind, folder_file, written_secret,
+    DestinationConfig, DestinationKind, FILES_FIELD, SpecMasks, Workspace, WorkspaceDocuments, catalog_kind,
+    folder_file, named_file, written_secret,
 };
 
 /// The name of the first admin.
@@ -66,7 +68,12 @@ impl Entropy for SystemEntropy {
 }
 
 impl OpenedCatalog {
-    /// Opens the catalog of a workspace, and applies the folder.
+    /// The same where there is a catalog already; a start that is refused later makes none.
+    pub(super) async fn open_known(workspace: &Workspace) -> Result<Option<Self>, AppError> {
+        if paths::catalog(&workspace.data).exists() { Self::open(workspace).await.map(Some) } else { Ok(None) }
+    }
+
+    /// Opens the catalog of a workspace.
     pub(super) async fn open(workspace: &Workspace) -> Result<Self, AppError> {
         let key = instance_key(workspace)?;
         let specs = Arc::new(RwLock::new(FolderSpecs::of(workspace, &key)));
@@ -76,12 +83,24 @@ impl OpenedCatalog {
         let at_us = clock::now_us();
         let catalog = Catalog::open(Arc::new(store), key.into(), Arc::new(SystemEntropy), at_us).await?;
         let folder = FolderCatalog { catalog: Arc::new(catalog), specs };
-        folder.apply(&workspace.documents, at_us).await?;
+        Ok(Self { folder, threads })
+    }
+
+    /// Applies the folder at a start, of which `workspace` was made. Answers the revision that runs.
+    pub(super) async fn begin(
+        &self,
+        documents: &WorkspaceDocuments,
+        workspace: &Workspace,
+    ) -> Result<u64, CatalogError> {
+        let (folder, at_us) = (&self.folder, clock::now_us());
+        folder.note(workspace);
+        // What is wrong with them was said: no server starts with such a folder.
+        folder.apply(&documents.of_folder().unwrap_or_default(), at_us).await?;
         let head = folder.catalog.audit_checkpoint(at_us).await?;
         let revision = folder.catalog.revision().await?;
         // Whoever keeps the log has a checkpoint outside of the catalog.
         tracing::info!(revision, audit_seq = head.seq, audit_hash = head.hash, "the catalog is open");
-        Ok(Self { folder, threads })
+        Ok(revision)
     }
 
     /// Makes the first admin of a catalog that has none, and a token of theirs, which is shown once.
@@ -103,22 +122,65 @@ impl OpenedCatalog {
     }
 
     /// What the API needs of it.
-    pub(super) fn settings(&self) -> api::CatalogSettings {
+    pub(super) fn settings(&self, files: PathBuf) -> api::CatalogSettings {
         let FolderCatalog { catalog, specs } = self.folder.clone();
         api::CatalogSettings {
             catalog,
             wanted: Box::new(move |document| specs.read().wanted(document)),
             written_secret,
             folder_file,
+            named_file,
+            files_field: FILES_FIELD,
+            files,
         }
     }
 }
 
 impl FolderCatalog {
-    /// Tells the catalog what the workspace is that runs now.
-    pub(super) async fn follow(&self, workspace: &Workspace) {
+    /// The workspace that runs, as it is now.
+    pub(super) async fn snapshot(&self) -> Result<CatalogSnapshot, CatalogError> {
+        self.catalog.snapshot(api::WORKSPACE_DEFAULT, None).await
+    }
+
+    /// What an order would do.
+    pub(super) async fn preview(&self, order: &CatalogOrder) -> Result<OrderPreview, CatalogError> {
+        self.catalog.preview(order).await
+    }
+
+    /// Carries an order out.
+    pub(super) async fn execute(&self, order: &CatalogOrder) -> Result<Committed, CatalogError> {
+        self.catalog.execute(order).await
+    }
+
+    /// The secrets of these names, as far as there are any that can be unsealed.
+    pub(super) async fn secrets(&self, names: BTreeSet<String>) -> Result<BTreeMap<String, SecretValue>, CatalogError> {
+        let mut secrets = BTreeMap::new();
+        for name in names {
+            match self.catalog.secret(api::WORKSPACE_DEFAULT, &name).await {
+                Ok(value) => drop(secrets.insert(name, value)),
+                Err(CatalogError::Nothing { .. }) => {}
+                Err(error @ CatalogError::Seal(_)) => {
+                    tracing::error!(secret = name, error = %error, "a secret cannot be unsealed; write it anew");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(secrets)
+    }
+
+    /// What the catalog is to know of the workspace that runs now.
+    pub(super) fn note(&self, workspace: &Workspace) {
         self.specs.write().secret_settings = secret_settings(workspace);
-        let applied = timeout(APPLY_MAX, self.apply(&workspace.documents, clock::now_us())).await;
+    }
+
+    /// Tells the catalog what the folder says that runs now. Answers its revision, if it can be read.
+    pub(super) async fn follow(&self, documents: &WorkspaceDocuments) -> Option<u64> {
+        self.tell(&documents.of_folder().unwrap_or_default()).await;
+        timeout(APPLY_MAX, self.catalog.revision()).await.ok()?.ok()
+    }
+
+    async fn tell(&self, documents: &[FolderDocument]) {
+        let applied = timeout(APPLY_MAX, self.apply(documents, clock::now_us())).await;
         let error = match applied {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
@@ -134,17 +196,11 @@ impl FolderCatalog {
             let specs = self.specs.read();
             documents.iter().map(|document| specs.wanted(document)).collect()
         };
-        let (released, wanted): (Vec<WantedObject>, Vec<WantedObject>) =
-            wanted.into_iter().partition(|wanted| is_released(&snapshot, wanted));
-        for object in released {
-            tracing::warn!(
-                kind = object.kind.name(),
-                name = object.name,
-                "the catalog was told that no folder manages this object, and the folder has it; what runs is the folder's"
-            );
-        }
-        // What is in no file any more does not run: it goes from the catalog as well. What no folder made stays.
-        let planned = plan(&snapshot, &wanted, PlanOptions { prune: true, take_over: false });
+        // Of what somebody released, or applied from elsewhere, the catalog says what it is.
+        let wanted: Vec<WantedObject> = wanted.into_iter().filter(|wanted| !is_of_others(&snapshot, wanted)).collect();
+        // What is in no file any more does not run: it goes from the catalog as well. What this folder did not make stays.
+        let options = PlanOptions { prune: true, take_over: false, folder: Some(ManagingFolder::Server) };
+        let planned = plan(&snapshot, &wanted, options);
         for problem in &planned.problems {
             tracing::error!(problem = %problem, "the folder was not applied to the catalog, which stays as it was");
         }
@@ -180,9 +236,10 @@ fn secret_settings(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
     workspace.destinations.iter().filter_map(secret).collect()
 }
 
-/// Whether somebody took the object out of the folder's hands.
-fn is_released(snapshot: &CatalogSnapshot, wanted: &WantedObject) -> bool {
-    snapshot.named(wanted.kind, &wanted.name).is_some_and(|object| !object.is_managed())
+/// Whether the object is in other hands than those of the server's folder.
+fn is_of_others(snapshot: &CatalogSnapshot, wanted: &WantedObject) -> bool {
+    let there = snapshot.named(wanted.kind, &wanted.name);
+    there.is_some_and(|object| object.folder() != Some(ManagingFolder::Server))
 }
 
 impl FolderSpecs {

@@ -1,8 +1,10 @@
-//! What runs, in one pair of hands: it reads the workspace again when it is asked to, finds what is different, and changes part by part.
+//! What runs, in one pair of hands: it reads the workspace again when it is asked to, or resolves it with the catalog as a change would leave
+//! that, finds what is different, and changes part by part.
 //!
 //! The order of a change: everything new is loaded and opened first, and what is wrong is refused whole, so that all goes on as it was.
-//! Then the rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From
-//! the rules on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
+//! Then the catalog is changed, if that is what was ordered: from there on the change is made, and a start that follows runs it. Then the
+//! rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From the rules
+//! on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -11,28 +13,28 @@ use std::time::Duration;
 
 use tidegate_api_types::reload::Reloaded;
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_catalog::{CatalogOrder, Committed};
 use tidegate_process::{clock, telemetry};
-use tidegate_state::{QuarantineBounds, State};
+use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
-use super::active_runtimes::{self, ActiveRuntimes, NextRuntime, WorkspaceGrants};
-use super::catalog::FolderCatalog;
+use super::active_runtimes::{self, ActiveRuntimes, NextRuntime};
 use super::change_plan::{self, ChangePlan, SyncChange};
+use super::followers::{Followers, names};
 use super::live::{Live, NextLive};
 use super::removals::{self, Removals};
 use super::running_door::RunningDoor;
 use super::running_report::{RunningReport, differing_objects};
 use super::running_syncs::RunningSyncs;
 use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
-use super::{granted_tables, live_versions};
-use crate::api::{ReloadRefusal, ReloadRequest, WorkspaceNames};
+use super::told_changes::tell;
+use super::what_runs::{READING_MAX, WantedWorkspace, WholeWorkspace, WorkspaceReader};
+use crate::api::{OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
 use crate::config::{DestinationKind, SpecInput, Workspace, WorkspaceDocuments, fingerprint};
 
-/// Reading files, lookups' hashes included.
-const READING_MAX: Duration = Duration::from_secs(60);
 /// Compiling and trying functions.
 const LOADING_MAX: Duration = Duration::from_secs(90);
 /// For a release that is being put in place.
@@ -44,42 +46,17 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// For changes that a stop cuts off.
 const CUT_MAX: Duration = Duration::from_millis(300);
 
-/// A workspace as it is written and as it is resolved.
-pub(super) type WholeWorkspace = (Arc<WorkspaceDocuments>, Arc<Workspace>);
-
-/// Who hears of a change.
-pub(super) struct Followers {
-    pub(super) names: watch::Sender<Arc<WorkspaceNames>>,
-    pub(super) grants: watch::Sender<Arc<WorkspaceGrants>>,
-    pub(super) quarantine: watch::Sender<QuarantineBounds>,
-}
-
-impl Followers {
-    pub(super) fn new(workspace: &Workspace) -> Self {
-        Self {
-            names: watch::Sender::new(Arc::new(names(workspace))),
-            grants: watch::Sender::new(Arc::new(active_runtimes::grants(workspace))),
-            quarantine: watch::Sender::new(workspace.quarantine.clone()),
-        }
-    }
-}
-
-/// What the workspace says of names, for the admin API.
-fn names(workspace: &Workspace) -> WorkspaceNames {
-    WorkspaceNames {
-        sources: workspace.sources.keys().cloned().collect(),
-        functions: workspace.functions.keys().cloned().collect(),
-        syncs: active_runtimes::used(workspace),
-        granted: granted_tables::granted(workspace),
-    }
-}
-
 /// Everything that runs and that a change may touch.
 pub(super) struct RunningParts {
     /// As it was at the start: some settings count from there.
     started: Arc<Workspace>,
+    /// What the files of the folder say.
+    folder: Arc<WorkspaceDocuments>,
+    /// The same with the catalog over it.
     documents: Arc<WorkspaceDocuments>,
     workspace: Arc<Workspace>,
+    /// Objects that cannot run, each with the reason.
+    left_out: BTreeMap<ObjectRef, String>,
     /// What fingerprints are made under.
     key: String,
     live: Arc<Live>,
@@ -87,7 +64,7 @@ pub(super) struct RunningParts {
     syncs: RunningSyncs,
     door: RunningDoor,
     followers: Followers,
-    catalog: FolderCatalog,
+    reader: WorkspaceReader,
     report: RunningReport,
     report_file: PathBuf,
     state_file: PathBuf,
@@ -96,14 +73,14 @@ pub(super) struct RunningParts {
 
 /// What a change needs to know of what runs.
 pub(super) struct PartsAtStart {
-    pub(super) whole: WholeWorkspace,
+    pub(super) wanted: WantedWorkspace,
     pub(super) key: String,
     pub(super) live: Arc<Live>,
     pub(super) runtimes: Arc<ActiveRuntimes>,
     pub(super) syncs: RunningSyncs,
     pub(super) door: RunningDoor,
     pub(super) followers: Followers,
-    pub(super) catalog: FolderCatalog,
+    pub(super) reader: WorkspaceReader,
     /// `running.json` and the state.
     pub(super) files: (PathBuf, PathBuf),
 }
@@ -123,26 +100,29 @@ struct NextParts {
 impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
-        let PartsAtStart { whole: (documents, workspace), key, live, runtimes, syncs, door, followers, catalog, files } =
-            parts;
+        let PartsAtStart { wanted, key, live, runtimes, syncs, door, followers, reader, files } = parts;
+        let WantedWorkspace { folder, whole: (documents, workspace), left_out, revision: of_catalog } = wanted;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
         let mut running = Self {
             started: Arc::clone(&workspace),
             report: RunningReport::begin(&workspace, revision),
+            folder,
             documents,
             workspace,
+            left_out,
             key,
             live,
             runtimes,
             syncs,
             door,
             followers,
-            catalog,
+            reader,
             report_file,
             state_file,
             under_way: SyncsUnderWay::default(),
         };
+        running.report.catalog_revision = of_catalog;
         running.note_errors();
         running.keep_report();
         running
@@ -164,7 +144,7 @@ impl RunningParts {
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let reply = tokio::select! {
+            let request = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(done) = self.under_way.next() => {
@@ -180,19 +160,23 @@ impl RunningParts {
                     }
                     continue;
                 }
-                Some(request) = asked.recv() => Some(request.reply),
+                Some(request) = asked.recv() => Some(request),
                 Some(()) = hung_up.recv() => None,
                 _ = look.tick() => {
                     self.look();
                     continue;
                 }
             };
+            let (what, reply) = match request {
+                Some(ReloadRequest { what, reply }) => (what, Some(reply)),
+                None => (OrderedChange::Folder, None),
+            };
             let answer = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
-                answer = self.reload() => answer,
+                answer = self.change(&what) => answer,
             };
-            tell(&answer);
+            tell(&what, &answer);
             if let Some(reply) = reply {
                 // Whoever asked may have gone.
                 let _ = reply.send(answer);
@@ -203,26 +187,75 @@ impl RunningParts {
         self.syncs
     }
 
-    /// Reads the workspace again and changes what is different.
-    async fn reload(&mut self) -> Result<Reloaded, ReloadRefusal> {
-        let whole = self.read().await?;
+    /// What an order leads to is resolved, and what is different is changed.
+    async fn change(&mut self, what: &OrderedChange) -> Result<OrderDone, ReloadRefusal> {
+        let order = match what {
+            OrderedChange::Folder => None,
+            OrderedChange::Catalog { order, is_dry_run } => Some((&**order, *is_dry_run)),
+        };
+        let Some((order, is_dry_run)) = order else {
+            let wanted = self.reader.of_folder(&self.left_out).await?;
+            return self.put(wanted, None).await;
+        };
+        // Who may not do it is told before anything is read for them.
+        let preview = self.reader.catalog.preview(order).await;
+        let preview = preview.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        if preview.committed.is_repeated {
+            return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
+        }
+        let wanted = self.reader.of_order(&self.folder, (order, &preview), &self.left_out).await?;
+        if is_dry_run {
+            return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
+        }
+        self.put(wanted, Some(order)).await
+    }
+
+    /// What runs, of which nothing was changed.
+    fn as_it_is(&self) -> Reloaded {
+        Reloaded {
+            revision: self.report.revision,
+            settings: Vec::new(),
+            changed: Vec::new(),
+            syncs: BTreeMap::new(),
+            needs_restart: self.report.needs_restart.clone(),
+            behind: self.report.behind(),
+        }
+    }
+
+    /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was ordered.
+    async fn put(&mut self, wanted: WantedWorkspace, order: Option<&CatalogOrder>) -> Result<OrderDone, ReloadRefusal> {
+        let WantedWorkspace { folder, whole, left_out, revision: of_catalog } = wanted;
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };
         let busy = |_| ReloadRefusal::Failed("a release is being put in place, and that takes long".to_owned());
         let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
         let next = self.prepare(whole).await?;
         self.make_way_for(&next).await?;
+        let committed = match self.commit(order).await {
+            Ok(committed) => committed,
+            Err(refusal) => {
+                self.door.put(&self.workspace, HashSet::new());
+                return Err(refusal);
+            }
+        };
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
                 self.door.put(&self.workspace, HashSet::new());
-                return Err(ReloadRefusal::Failed(error.to_string()));
+                let error = error.to_string();
+                return Err(match committed {
+                    Some(_) => ReloadRefusal::NotInPlace(error),
+                    None => ReloadRefusal::Failed(error),
+                });
             }
         };
         // From here on nothing refuses the whole.
         let NextParts { documents, workspace, plan, differences, runtimes, removals, .. } = next;
         let before = std::mem::replace(&mut self.workspace, workspace);
+        self.folder = folder;
         self.documents = documents;
+        self.left_out = left_out;
+        self.report.catalog_revision = committed.as_ref().map_or(of_catalog, |committed| committed.revision);
         let workspace = Arc::clone(&self.workspace);
         self.followers.grants.send_replace(Arc::new(active_runtimes::grants(&workspace)));
         self.note_plugins(&workspace);
@@ -246,29 +279,31 @@ impl RunningParts {
         let needs_restart = change_plan::needs_restart(&self.started, &workspace);
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
+        self.reader.catalog.note(&workspace);
+        if order.is_none()
+            && let Some(revision) = self.reader.catalog.follow(&self.folder).await
+        {
+            self.report.catalog_revision = revision;
+        }
         self.keep_report();
-        self.catalog.follow(&workspace).await;
-        Ok(Reloaded {
+        let running = Reloaded {
             revision,
             settings: differences.settings,
             changed: differences.objects,
             syncs: plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().to_owned())).collect(),
             needs_restart: self.report.needs_restart.clone(),
             behind: self.report.behind(),
-        })
+        };
+        Ok(OrderDone { running, committed })
     }
 
-    async fn read(&self) -> Result<WholeWorkspace, ReloadRefusal> {
-        let (dir, data) = (self.workspace.dir.clone(), self.workspace.data.clone());
-        let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
-        let late = |_| {
-            let seconds = READING_MAX.as_secs();
-            ReloadRefusal::Failed(format!("the files of the workspace were not read within {seconds} seconds"))
-        };
-        let read = timeout(READING_MAX, tokio::task::spawn_blocking(read)).await.map_err(late)?;
-        let read = read.map_err(|error| ReloadRefusal::Failed(format!("the files could not be read: {error}")))?;
-        let (documents, workspace) = read.map_err(ReloadRefusal::Problems)?;
-        Ok((Arc::new(documents), Arc::new(workspace)))
+    /// Changes the catalog as it was ordered.
+    async fn commit(&self, order: Option<&CatalogOrder>) -> Result<Option<Committed>, ReloadRefusal> {
+        let Some(order) = order else { return Ok(None) };
+        let committed = self.reader.catalog.execute(order).await;
+        let committed = committed.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        fail::fail_point!("catalog_committed");
+        Ok(Some(committed))
     }
 
     /// Loads and opens all that is different. Nothing changes by this.
@@ -418,13 +453,14 @@ impl RunningParts {
         let errors = self.runtimes.errors();
         let failing: Vec<ObjectRef> = self.report.behind().into_iter().map(|one| one.object).collect();
         for object in failing.iter().filter(|object| object.kind == ObjectRefKind::Destination) {
-            if !errors.contains_key(&object.key) {
+            if !errors.contains_key(&object.key) && !self.left_out.contains_key(object) {
                 self.report.runs(object);
             }
         }
         for (name, error) in &errors {
             self.report.fails(&destination_ref(name), error);
         }
+        self.report.leave_out(&self.left_out);
     }
 
     fn keep_report(&self) {
@@ -461,34 +497,4 @@ fn follows_releases_alone(differences: &WorkspaceDifferences, name: &str) -> boo
     let live = SpecInput::LiveVersion.to_string();
     let found = differences.objects.iter().find(|found| found.object == object);
     found.is_some_and(|found| found.fields.is_empty() && found.inputs == [live])
-}
-
-/// Says in the log what came of it.
-fn tell(answer: &Result<Reloaded, ReloadRefusal>) {
-    const GOES_ON: &str = "the running configuration goes on";
-    match answer {
-        Ok(done) => tracing::info!(
-            revision = done.revision,
-            changed = done.changed.len(),
-            syncs = done.syncs.len(),
-            behind = done.behind.len(),
-            needs_restart = done.needs_restart.join(", "),
-            "the workspace was read again"
-        ),
-        Err(ReloadRefusal::Problems(problems)) => {
-            for problem in problems {
-                let (file, line, fix) = (problem.file.display(), problem.line, &*problem.fix);
-                tracing::error!(file = %file, line, fix, "{}", problem.message);
-            }
-            tracing::error!(problems = problems.len(), "the workspace has problems; {GOES_ON}");
-        }
-        Err(ReloadRefusal::NeedsEnding(behind)) => {
-            for one in behind {
-                tracing::error!("{one}");
-            }
-            tracing::error!("events wait for what would be taken away; {GOES_ON}");
-        }
-        Err(ReloadRefusal::Failed(reason)) => tracing::error!(reason, "the workspace cannot be run; {GOES_ON}"),
-        Err(ReloadRefusal::Stopping) => tracing::info!("the workspace is not read again: the server is stopping"),
-    }
 }

@@ -30,6 +30,9 @@ pub struct RunningReport {
     pub objects: Vec<ObjectRunning>,
     /// Settings that are different and count from the next start.
     pub needs_restart: Vec<String>,
+    /// The revision of the catalog that was put in place last; 0 in reports of builds that did not say.
+    #[serde(default)]
+    pub catalog_revision: u64,
 }
 
 /// Why `running.json` does not say what runs.
@@ -63,6 +66,7 @@ impl RunningReport {
             files: marks_of_files(&workspace.files, &salt),
             objects: workspace.specs.keys().map(running).collect(),
             needs_restart: Vec::new(),
+            catalog_revision: 0,
             since,
             salt,
         }
@@ -115,6 +119,23 @@ impl RunningReport {
     pub(super) fn fails(&mut self, object: &ObjectRef, error: &str) {
         if let Some(one) = self.find(object) {
             one.error = Some(error.to_owned());
+        }
+    }
+
+    /// These cannot run at all, for the reasons that are named.
+    pub(super) fn leave_out(&mut self, objects: &BTreeMap<ObjectRef, String>) {
+        for (object, reason) in objects {
+            if let Some(one) = self.find(object) {
+                (one.running, one.error) = (0, Some(reason.clone()));
+                continue;
+            }
+            self.objects.push(ObjectRunning {
+                object: object.clone(),
+                wanted: self.revision,
+                running: 0,
+                since: self.since.clone(),
+                error: Some(reason.clone()),
+            });
         }
     }
 

@@ -1,8 +1,9 @@
 //! `tidegate export`: the catalog of a running server as a folder, which says the same.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tidegate_catalog::ObjectKind;
 
 use super::object::CatalogArgs;
 use super::{CommandDone, CommandFailure, runtime, style};
-use crate::config::{folder_file, is_masked};
+use crate::config::{FILES_FIELD, folder_file, is_masked};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -51,8 +52,18 @@ pub(super) fn run(args: &ExportArgs, json: bool) -> CommandDone {
     }
     let (client, waiting) = (args.catalog.client()?, runtime()?);
     let (mut files, mut missing, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sent: BTreeMap<String, String> = BTreeMap::new();
     for kind in KINDS {
-        for object in waiting.block_on(client.objects(kind.name(), &ObjectQuery::default()))? {
+        for mut object in waiting.block_on(client.objects(kind.name(), &ObjectQuery::default()))? {
+            for (path, sha256) in take_files(&mut object.spec) {
+                let fits = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+                let is_other = sent.get(&path).is_some_and(|known| *known != sha256);
+                if !fits || is_other || is_yaml(&path) {
+                    left_out.push(format!("file {path} of {} {}", object.kind, object.name));
+                } else {
+                    sent.insert(path, sha256);
+                }
+            }
             match file(kind, &object) {
                 Some(file) => {
                     missing.extend(missing_in(kind, &file.path, &object.spec));
@@ -62,21 +73,28 @@ pub(super) fn run(args: &ExportArgs, json: bool) -> CommandDone {
             }
         }
     }
-    write(&args.dir, "tidegate.yaml", MAIN)?;
+    write(&args.dir, "tidegate.yaml", MAIN.as_bytes())?;
     for file in &files {
-        write(&args.dir, &file.path, &file.text)?;
+        write(&args.dir, &file.path, file.text.as_bytes())?;
+    }
+    for (path, sha256) in &sent {
+        write(&args.dir, path, &waiting.block_on(client.blob(sha256))?)?;
     }
     if json {
-        let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let paths: Vec<&str> =
+            files.iter().map(|file| file.path.as_str()).chain(sent.keys().map(String::as_str)).collect();
         println!("{}", json!({ "files": paths, "missing": missing, "left_out": left_out }));
         return Ok(ExitCode::SUCCESS);
     }
     println!("{} objects are in {}", style::count(files.len() as u64), args.dir.display());
+    for path in sent.keys() {
+        println!("  with the file {}", style::plain(path, 200));
+    }
     for line in &missing {
         println!("  to be filled in: {}", style::plain(line, 200));
     }
     for name in &left_out {
-        println!("  left out, its name is none of a file: {}", style::plain(name, 200));
+        println!("  left out, it cannot be in a file of that name: {}", style::plain(name, 200));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,10 +115,21 @@ fn file(kind: ObjectKind, object: &ShownObject) -> Option<ExportedFile> {
     Some(ExportedFile { path, text })
 }
 
+/// Takes the field out that says which files were sent with an object: each path with its hash.
+fn take_files(spec: &mut Value) -> Vec<(String, String)> {
+    let files = spec.as_object_mut().and_then(|fields| fields.remove(FILES_FIELD));
+    let Some(Value::Object(files)) = files else { return Vec::new() };
+    files.into_iter().filter_map(|(path, sha256)| Some((path, sha256.as_str()?.to_owned()))).collect()
+}
+
+fn is_yaml(path: &str) -> bool {
+    [".yaml", ".yml"].iter().any(|ending| path.ends_with(ending))
+}
+
 /// What the server has and the file has not.
 fn missing_in(kind: ObjectKind, path: &str, spec: &Value) -> Vec<String> {
     let mut missing = Vec::new();
-    if kind == ObjectKind::Source {
+    if kind == ObjectKind::Source && spec.get("write_key").or_else(|| spec.get("write_keys")).is_none() {
         missing.push(format!("{path}: `write_key`"));
     }
     fingerprints(spec, &mut Vec::new(), &mut |place| missing.push(format!("{path}: `{place}`")));
@@ -123,12 +152,12 @@ fn fingerprints<'v>(value: &'v Value, place: &mut Vec<&'v str>, found: &mut dyn 
 }
 
 /// Files may hold what only their owner should read.
-fn write(dir: &Path, path: &str, text: &str) -> Result<(), CommandFailure> {
+fn write(dir: &Path, path: &str, content: &[u8]) -> Result<(), CommandFailure> {
     let path = dir.join(path);
     let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+    file.and_then(|mut file| file.write_all(content)).map_err(failed)
 }

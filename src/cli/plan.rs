@@ -16,8 +16,9 @@ use super::{CommandDone, CommandFailure, check, field_difference, style};
 use crate::app::change_plan::{ChangePlan, SyncChange};
 use crate::app::live_versions;
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
-use crate::config::{Surroundings, Workspace, WorkspaceDocuments, environment};
+use crate::config::{CatalogInputs, Surroundings, Workspace, WorkspaceDocuments, environment};
 use server::CatalogPlanArgs;
+pub(super) use server::print_planned;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -66,7 +67,8 @@ fn plan(args: &FolderPlanArgs) -> Result<(WorkspaceDifferences, ChangePlan), Com
     let dir = args.from.as_deref().unwrap_or(&args.dir);
     let (from, to) = both(WorkspaceDocuments::read(dir), WorkspaceDocuments::read(&args.dir))?;
     let look_up_live = live_versions::destination;
-    let now = Surroundings { dir, data: args.data.as_deref(), variables: &environment, look_up_live };
+    let (data, catalog) = (args.data.as_deref(), CatalogInputs::default());
+    let now = Surroundings { dir, data, variables: &environment, look_up_live, catalog };
     let old = Workspace::resolve(&from, &now);
     // What is live in the store of the server counts for both.
     let data = old.as_ref().map_or(args.data.clone(), |old| Some(old.data.clone()));

@@ -53,7 +53,8 @@ pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
     }
 }
 
-fn problems(problem: &ProblemDetails) -> Vec<Problem> {
+/// What a refusal names, as problems of files.
+pub(super) fn problems(problem: &ProblemDetails) -> Vec<Problem> {
     let of = |one: &WorkspaceProblem| {
         let line = usize::try_from(one.line).unwrap_or(0);
         Problem::of_file(&one.file, line, one.message.clone(), one.fix.clone())

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::signals::HeardSignals;
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, signals};
-use crate::app::{App, STOP_MAX};
+use crate::app::{App, AppError, STOP_MAX, folder_watch};
 use crate::config::{Workspace, WorkspaceDocuments};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +31,9 @@ pub(super) struct ServeArgs {
     /// the log, and what follows is logged
     #[arg(long)]
     rebuild_state: bool,
+    /// Read the folder again whenever its files have changed and lie still for two seconds, as `tidegate reload` does
+    #[arg(long)]
+    watch: bool,
 }
 
 /// What the main thread hears.
@@ -76,9 +79,8 @@ fn serve(args: &ServeArgs, json: bool, signals: HeardSignals, tell: &Sender<Hear
     workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
     workspace.rebuild_state = args.rebuild_state;
     let runtime = runtime()?;
-    let listen = args.listen;
     let whole = (documents, workspace);
-    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(whole, listen, json, signals, tell))));
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(whole, args, json, signals, tell))));
     // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
     runtime.shutdown_background();
     done.unwrap_or_else(|panic| resume_unwind(panic))
@@ -86,17 +88,21 @@ fn serve(args: &ServeArgs, json: bool, signals: HeardSignals, tell: &Sender<Hear
 
 async fn open_and_run(
     whole: (WorkspaceDocuments, Workspace),
-    listen: Option<SocketAddr>,
+    args: &ServeArgs,
     json: bool,
     signals: HeardSignals,
     tell: &Sender<Heard>,
 ) -> CommandDone {
-    let HeardSignals { stop, hung_up } = signals;
+    let HeardSignals { stop, hung_up, hang_up } = signals;
+    let watched = args.watch.then(|| (whole.1.dir.clone(), whole.1.data.clone()));
     let mut stopped = stop.clone();
     let mut app = tokio::select! {
         biased;
         _ = stopped.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
-        opened = App::open(whole, listen) => opened?,
+        opened = App::open(whole, args.listen) => match opened {
+            Err(AppError::Problems(problems)) => return Err(CommandFailure::Problems(problems)),
+            opened => opened?,
+        },
     };
     if let Some(token) = app.take_admin_token() {
         eprintln!(
@@ -119,6 +125,9 @@ async fn open_and_run(
     }
     // Nobody listens any more when the time is up.
     let _ = tell.send(Heard::Ready);
+    if let Some((dir, data)) = watched {
+        tokio::spawn(folder_watch::watch(dir, data, hang_up));
+    }
     app.run(stop, hung_up).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,8 @@ pub(super) struct HeardSignals {
     pub(super) stop: watch::Receiver<bool>,
     /// Orders to read the workspace again.
     pub(super) hung_up: mpsc::Receiver<()>,
+    /// For whoever else orders that.
+    pub(super) hang_up: mpsc::Sender<()>,
 }
 
 /// Hears signals from now on. Orders to stop go to `tell`, each time. Other signals that
@@ -28,6 +30,7 @@ pub(super) fn listen<T: Send + 'static>(
 ) -> std::io::Result<HeardSignals> {
     let (stop, stopped) = watch::channel(false);
     let (hang_up, hung_up) = mpsc::channel(1);
+    let of_others = hang_up.clone();
     let (installed, is_installed) = channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -47,7 +50,7 @@ pub(super) fn listen<T: Send + 'static>(
         });
     })?;
     match is_installed.recv_timeout(Duration::from_secs(10)) {
-        Ok(None) => Ok(HeardSignals { stop: stopped, hung_up }),
+        Ok(None) => Ok(HeardSignals { stop: stopped, hung_up, hang_up: of_others }),
         Ok(Some(error)) => Err(error),
         Err(_) => Err(std::io::Error::other("the thread that hears signals did not start")),
     }

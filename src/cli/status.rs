@@ -150,7 +150,13 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         print_quarantine(&quarantine);
         print_damage(&damage);
         if let Some(revision) = revision {
-            println!("The catalog is at revision {revision}.");
+            let running = configuration.map(|configuration| configuration.catalog_revision());
+            match running.filter(|running| *running < revision) {
+                Some(running) => {
+                    println!("The catalog is at revision {revision}; what runs was last changed at {running}.")
+                }
+                None => println!("The catalog is at revision {revision}."),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -43,18 +43,24 @@ fn contract_kind(path: &str) -> ObjectKind {
     }
 }
 
+/// What an object of the catalog is in a folder; none for what is in no folder.
+#[must_use]
+pub const fn folder_kind(kind: ObjectKind) -> Option<ObjectRefKind> {
+    match kind {
+        ObjectKind::Source => Some(ObjectRefKind::Source),
+        ObjectKind::Function => Some(ObjectRefKind::Function),
+        ObjectKind::Lookup => Some(ObjectRefKind::Lookup),
+        ObjectKind::Destination => Some(ObjectRefKind::Destination),
+        ObjectKind::Sync => Some(ObjectRefKind::Sync),
+        ObjectKind::Domain | ObjectKind::Component | ObjectKind::Event => Some(ObjectRefKind::ContractFile),
+        _ => None,
+    }
+}
+
 /// The file of a folder that an object of the catalog is in; none for what is in no folder.
 #[must_use]
 pub fn folder_file(kind: ObjectKind, name: &str) -> Option<String> {
-    let of_folder = match kind {
-        ObjectKind::Source => ObjectRefKind::Source,
-        ObjectKind::Function => ObjectRefKind::Function,
-        ObjectKind::Lookup => ObjectRefKind::Lookup,
-        ObjectKind::Destination => ObjectRefKind::Destination,
-        ObjectKind::Sync => ObjectRefKind::Sync,
-        ObjectKind::Domain | ObjectKind::Component | ObjectKind::Event => ObjectRefKind::ContractFile,
-        _ => return None,
-    };
+    let of_folder = folder_kind(kind)?;
     let ending = if of_folder == ObjectRefKind::ContractFile { "" } else { ".yaml" };
     Some(format!("{}/{name}{ending}", of_folder.folder()))
 }
@@ -71,7 +77,23 @@ impl SpecMasks<'_> {
     }
 }
 
-const fn may_hold_secrets(kind: ObjectKind) -> bool {
+/// The field of a spec that holds where files are which were sent with it: by their paths, the SHA-256 of each.
+pub const FILES_FIELD: &str = "$files";
+
+/// The field of a spec that names a file, and the file: the component of a function or a destination, the table of a lookup.
+#[must_use]
+pub fn named_file(kind: ObjectKind, spec: &Value) -> Option<String> {
+    let field = match kind {
+        ObjectKind::Function | ObjectKind::Destination => "component",
+        ObjectKind::Lookup => "path",
+        _ => return None,
+    };
+    // What a warehouse has there is no file that is sent.
+    let is_plugin = kind != ObjectKind::Destination || spec.get("kind").and_then(Value::as_str) == Some("plugin");
+    spec.get(field).filter(|_| is_plugin)?.as_str().map(str::to_owned)
+}
+
+pub(super) const fn may_hold_secrets(kind: ObjectKind) -> bool {
     matches!(kind, ObjectKind::Source | ObjectKind::Function | ObjectKind::Destination | ObjectKind::Alert)
 }
 

@@ -1,12 +1,11 @@
 //! `events/`: one contract for each source that a domain applies to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidegate_api_types::workspace::ObjectRefKind;
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_contract::{Contract, Domain, lint};
-use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 
 use super::documents::WorkspaceDocuments;
@@ -35,13 +34,11 @@ impl CompiledContracts {
         sources: impl Iterator<Item = &'a String>,
         problems: &mut Vec<Problem>,
     ) -> Self {
-        let root = dir.join(ObjectRefKind::ContractFile.folder());
         let of_kind = documents.of_kind(ObjectRefKind::ContractFile);
-        let nodes: BTreeMap<&str, &DocumentNode> = of_kind.map(|(key, document)| (key, &document.node)).collect();
-        let files = nodes.iter().map(|(name, node)| ((*name).to_owned(), node.to_json())).collect();
+        let files = of_kind.map(|(key, document)| (key.to_owned(), document.node.to_json())).collect();
         let mut compiled = Self { files, ..Self::default() };
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
-        let origins = Origins { root: &root, nodes: &nodes };
+        let origins = Origins { dir, documents };
         let mut note = |theirs: Vec<tidegate_contract::ContractProblem>| {
             for problem in theirs {
                 let count = found.entry(problem.origin.clone()).or_default();
@@ -79,7 +76,7 @@ impl CompiledContracts {
         for (origin, count) in found.into_iter().filter(|(_, count)| *count > PROBLEMS_MAX) {
             let message = format!("{} more problems", count - PROBLEMS_MAX);
             let fix = "mend those above; these may be of the same kind".to_owned();
-            problems.push(Problem::of_file(root.join(origin), 0, message, fix));
+            problems.push(Problem::of_file(origins.file(&origin), 0, message, fix));
         }
         compiled
     }
@@ -87,15 +84,20 @@ impl CompiledContracts {
 
 /// The files of contracts, for the lines of their problems.
 struct Origins<'a> {
-    root: &'a Path,
-    nodes: &'a BTreeMap<&'a str, &'a DocumentNode>,
+    dir: &'a Path,
+    documents: &'a WorkspaceDocuments,
 }
 
 impl Origins<'_> {
     /// A problem with the line of its place, where that is in the file.
     fn problem(&self, problem: tidegate_contract::ContractProblem) -> Problem {
-        let node = self.nodes.get(problem.origin.as_str()).filter(|_| !problem.place.is_empty());
-        let line = node.and_then(|node| node.line_at(&problem.place)).unwrap_or(0);
-        Problem::of_file(self.root.join(&problem.origin), line, problem.problem, problem.fix)
+        let object = ObjectRef::new(ObjectRefKind::ContractFile, problem.origin.as_str());
+        let document = self.documents.objects.get(&object).filter(|_| !problem.place.is_empty());
+        let line = document.and_then(|document| document.node.line_at(&problem.place)).unwrap_or(0);
+        Problem::of_file(self.file(&problem.origin), line, problem.problem, problem.fix)
+    }
+
+    fn file(&self, origin: &str) -> PathBuf {
+        self.documents.file_of(self.dir, ObjectRefKind::ContractFile, origin)
     }
 }

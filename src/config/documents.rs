@@ -11,9 +11,11 @@ use tidegate_document::problem::Problem;
 use tidegate_document::{file, yaml};
 
 use super::folder::{is_name, is_yaml, object_name, yaml_files};
+use super::secret_masks::is_reference;
 use super::spec_hash::ContentHash;
 
 /// The text of a workspace, parsed.
+#[derive(Clone)]
 pub struct WorkspaceDocuments {
     pub objects: BTreeMap<ObjectRef, ObjectDocument>,
     /// Every file that was read, by its path from the workspace's folder.
@@ -21,7 +23,7 @@ pub struct WorkspaceDocuments {
     /// `tidegate.yaml`; `None` when it is not YAML.
     pub main: Option<DocumentNode>,
     /// Objects whose files are there and hold no document.
-    unread: BTreeSet<ObjectRef>,
+    pub(super) unread: BTreeSet<ObjectRef>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -29,8 +31,21 @@ pub struct WorkspaceDocuments {
 #[derive(Clone, PartialEq)]
 pub struct ObjectDocument {
     pub node: DocumentNode,
-    /// From the workspace's folder.
+    /// From the workspace's folder; of what the catalog says, what stands for a file in problems.
     pub file: PathBuf,
+    /// Where the catalog says it, and no file of the folder.
+    pub catalog: Option<CatalogOrigin>,
+}
+
+/// What belongs to a document that the catalog has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CatalogOrigin {
+    /// Files that were sent with it, by their paths there: the SHA-256 of each, in hexadecimal digits.
+    pub files: BTreeMap<String, String>,
+    /// Fields whose values the folder's own file has, by their places.
+    pub filled: BTreeSet<String>,
+    /// The file that the folder's own document of the object names.
+    pub own_file: Option<String>,
 }
 
 impl fmt::Debug for WorkspaceDocuments {
@@ -84,7 +99,7 @@ impl WorkspaceDocuments {
         of_kind.map(|(object, document)| (object.key.as_str(), document))
     }
 
-    /// The objects as the catalog of a server may be told of them: without the write keys of sources.
+    /// The objects as the catalog of a server may be told of them: without write keys that are written down.
     ///
     /// # Errors
     /// What is wrong with single files.
@@ -95,11 +110,36 @@ impl WorkspaceDocuments {
         let documents = self.objects.iter().map(|(object, document)| {
             let mut document = as_written(&document.node);
             if let (ObjectRefKind::Source, Value::Object(fields)) = (object.kind, &mut document) {
-                fields.retain(|name, _| !WRITE_KEYS.contains(&name.as_str()));
+                keep_references(fields);
             }
             FolderDocument { kind: object.kind, key: object.key.clone(), document }
         });
         Ok(documents.collect())
+    }
+
+    /// The objects as they are written, all of them.
+    ///
+    /// # Errors
+    /// What is wrong with single files.
+    pub fn as_written(&self) -> Result<Vec<FolderDocument>, Vec<Problem>> {
+        if !self.problems.is_empty() {
+            return Err(self.problems.clone());
+        }
+        let documents = self.objects.iter().map(|(object, document)| FolderDocument {
+            kind: object.kind,
+            key: object.key.clone(),
+            document: as_written(&document.node),
+        });
+        Ok(documents.collect())
+    }
+
+    /// What problems of an object name as its file.
+    pub(super) fn file_of(&self, dir: &Path, kind: ObjectRefKind, key: &str) -> PathBuf {
+        let ending = if kind == ObjectRefKind::ContractFile { "" } else { ".yaml" };
+        match self.objects.get(&ObjectRef::new(kind, key)) {
+            Some(document) => document.place(dir),
+            None => dir.join(format!("{}/{key}{ending}", kind.folder())),
+        }
     }
 
     /// Whether a file of this name is there, readable or not.
@@ -157,7 +197,9 @@ impl WorkspaceDocuments {
 
     fn add(&mut self, dir: &Path, object: ObjectRef, path: &Path) {
         match self.document(dir, path) {
-            Some(node) => drop(self.objects.insert(object, ObjectDocument { node, file: within(dir, path) })),
+            Some(node) => {
+                drop(self.objects.insert(object, ObjectDocument { node, file: within(dir, path), catalog: None }))
+            }
             None => drop(self.unread.insert(object)),
         }
     }
@@ -169,8 +211,32 @@ impl WorkspaceDocuments {
     }
 }
 
+impl ObjectDocument {
+    /// What problems name as its file, where the workspace is in `dir`.
+    #[must_use]
+    pub fn place(&self, dir: &Path) -> PathBuf {
+        if self.catalog.is_some() { self.file.clone() } else { dir.join(&self.file) }
+    }
+}
+
 /// Fields of a source that hold its write keys.
-const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
+pub(super) const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
+
+/// Takes the write keys away that are written down. Names of variables and of secrets stay.
+fn keep_references(source: &mut Map<String, Value>) {
+    let is_kept = |value: &Value| value.as_str().is_some_and(is_reference);
+    let [alone, named] = WRITE_KEYS;
+    if !source.get(alone).is_some_and(is_kept) {
+        source.remove(alone);
+    }
+    if let Some(Value::Object(keys)) = source.get_mut(named) {
+        keys.retain(|_, key| is_kept(key) || key.get("key").is_some_and(is_kept));
+    }
+    let has_named = source.get(named).and_then(Value::as_object).is_some_and(|keys| !keys.is_empty());
+    if !has_named {
+        source.remove(named);
+    }
+}
 
 /// Folders and files below `events/` that are looked at.
 const EVENT_FILES_MAX: usize = 100_000;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tidegate_document::fields::Fields;
+use tidegate_document::fields::{Fields, SecretText};
 use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 
@@ -19,5 +19,10 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// The fields of a file of the workspace.
 pub(super) fn fields<'a>(file: &'a Path, node: &'a DocumentNode, problems: &'a mut Vec<Problem>) -> Fields<'a> {
-    Fields::new(file, node, problems).with_variables(&environment)
+    Fields::new(file, node, problems).with_variables(&environment).with_secrets(&not_at_hand)
+}
+
+/// Secrets are a server's.
+fn not_at_hand(_: &str) -> SecretText {
+    SecretText::NotAtHand
 }

@@ -24,16 +24,28 @@ pub fn marks_of_files<'a>(files: impl IntoIterator<Item = (&'a PathBuf, &'a Cont
 #[must_use]
 pub fn differing_files(dir: &Path, before: &FileMarks, salt: &str) -> Option<BTreeSet<String>> {
     let now = marks_of_files(&WorkspaceDocuments::read(dir).ok()?.files, salt);
-    let of_file = |path: &str| {
-        let found = file::open(&dir.join(path)).and_then(ContentHash::of_reader);
-        found.unwrap_or(ContentHash::ABSENT).salted(salt.as_bytes())
-    };
     let changed = before.iter().filter(|(path, mark)| match now.get(*path) {
         Some(now) => now != *mark,
-        None => of_file(path) != **mark,
+        None => mark_of_file(dir, path, salt) != **mark,
     });
     let new = now.keys().filter(|path| !before.contains_key(*path));
     Some(changed.map(|(path, _)| path).chain(new).cloned().collect())
+}
+
+/// The marks that the files have now which differ; `None` when none does, or when there is no workspace.
+#[must_use]
+pub fn differing_marks(dir: &Path, before: &FileMarks, salt: &str) -> Option<FileMarks> {
+    let differing = differing_files(dir, before, salt).filter(|names| !names.is_empty())?;
+    let marks = differing.into_iter().map(|name| {
+        let mark = mark_of_file(dir, &name, salt);
+        (name, mark)
+    });
+    Some(marks.collect())
+}
+
+fn mark_of_file(dir: &Path, path: &str, salt: &str) -> String {
+    let found = file::open(&dir.join(path)).and_then(ContentHash::of_reader);
+    found.unwrap_or(ContentHash::ABSENT).salted(salt.as_bytes())
 }
 
 #[cfg(test)]
@@ -63,5 +75,10 @@ mod tests {
         write("syncs/new.yaml", "source: a\n");
         assert_eq!(differ(), ["ca.pem", "sources/a.yaml", "sources/b.yaml", "syncs/new.yaml"]);
         assert_eq!(differing_files(&dir.path().join("nowhere"), &before, "salt"), None);
+        let marks = differing_marks(dir.path(), &before, "salt").unwrap();
+        assert_eq!(marks.len(), 4);
+        write("ca.pem", "three");
+        let later = differing_marks(dir.path(), &before, "salt").unwrap();
+        assert!(marks["ca.pem"] != later["ca.pem"] && marks["syncs/new.yaml"] == later["syncs/new.yaml"]);
     }
 }

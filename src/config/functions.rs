@@ -38,7 +38,7 @@ pub(super) fn function(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Op
     let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = borrowed(fields);
-    let path = inputs.dir().join(component?);
+    let path = inputs.place(fields, "component", &component?)?;
     let component = ComponentFile::read(inputs, &path).unwrap_or_else(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => format!("the component {} does not exist", path.display()),

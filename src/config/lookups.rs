@@ -1,6 +1,6 @@
 //! `lookups/<name>.yaml`: tables that the workspace grants to functions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tidegate_document::fields::Fields;
 use tidegate_document::file;
@@ -32,7 +32,7 @@ fn settings(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<Lookup
     };
     match kind.as_str() {
         "mmdb" => {
-            let path = path(fields, inputs.dir(), "GeoLite2-City.mmdb");
+            let path = path(fields, inputs, "GeoLite2-City.mmdb");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let mut kept = Vec::new();
             for (text, line) in fields.texts_and_lines("fields") {
@@ -64,7 +64,7 @@ fn settings(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<Lookup
                 };
                 return Some(LookupSettings::Entries(entries));
             }
-            let path = path(fields, inputs.dir(), "names.csv");
+            let path = path(fields, inputs, "names.csv");
             let bytes_max = fields.bytes("bytes_max").unwrap_or(BYTES_MAX_DEFAULT);
             let (key, value) = (fields.text("key"), fields.text("value"));
             let path = path?;
@@ -84,9 +84,10 @@ fn settings(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<Lookup
     }
 }
 
-fn path(fields: &mut Fields<'_>, dir: &Path, example: &str) -> Option<PathBuf> {
-    let path = dir.join(fields.required("path", example)?);
-    let message = match file::stays_within(dir, &path).and_then(|()| file::open(&path)) {
+fn path(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>, example: &str) -> Option<PathBuf> {
+    let written = fields.required("path", example)?;
+    let path = inputs.place(fields, "path", &written)?;
+    let message = match file::stays_within(inputs.dir(), &path).and_then(|()| file::open(&path)) {
         Ok(_) => return Some(path),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             format!("the file {} does not exist", path.display())

@@ -34,7 +34,7 @@ pub(super) fn check(
     };
     let mut keys: BTreeMap<&str, Vec<(&str, &WriteKeyConfig)>> = BTreeMap::new();
     for (name, source) in names.sources {
-        let file = dir.join(format!("sources/{name}.yaml"));
+        let file = names.documents.file_of(dir, ObjectRefKind::Source, name);
         for key in &source.write_keys {
             keys.entry(&key.key).or_default().push((name, key));
         }
@@ -45,11 +45,12 @@ pub(super) fn check(
         let each: Vec<String> = named.iter().map(|(source, key)| format!("{} of source {source}", key.name)).collect();
         let message = format!("several write keys are the same: {}", each.join(", "));
         let fix = "a client is known by its key alone: keep one of them, or give each a random one of its own";
-        note(dir.join(format!("sources/{source}.yaml")), key.line, message, fix.to_owned());
+        let file = names.documents.file_of(dir, ObjectRefKind::Source, source);
+        note(file, key.line, message, fix.to_owned());
     }
     let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
     for (name, sync) in syncs {
-        let file = dir.join(format!("syncs/{name}.yaml"));
+        let file = names.documents.file_of(dir, ObjectRefKind::Sync, name);
         names.unknown(&file, ObjectRefKind::Source, std::slice::from_ref(&sync.source), &mut note);
         names.unknown(&file, ObjectRefKind::Destination, std::slice::from_ref(&sync.destination), &mut note);
         names.unknown(&file, ObjectRefKind::Function, &sync.functions, &mut note);
@@ -108,6 +109,7 @@ impl ObjectNames<'_> {
 /// Notes tables that are borrowed and do not exist.
 pub(super) fn check_lookups(
     dir: &Path,
+    documents: &WorkspaceDocuments,
     lookups: &BTreeMap<String, LookupConfig>,
     functions: &BTreeMap<String, FunctionConfig>,
     problems: &mut Vec<Problem>,
@@ -117,7 +119,7 @@ pub(super) fn check_lookups(
             let Some(table) = table.as_ref().filter(|table| !lookups.contains_key(*table)) else { continue };
             let known: Vec<_> = lookups.keys().map(String::as_str).collect();
             let others = if known.is_empty() { String::new() } else { format!("use one of {}, or ", known.join(", ")) };
-            let file = dir.join(format!("functions/{function}.yaml"));
+            let file = documents.file_of(dir, ObjectRefKind::Function, function);
             let message = format!("there is no lookup {table:?}, which `lookups.{name}` asks for");
             let fix = format!(
                 "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"

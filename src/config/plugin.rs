@@ -52,7 +52,16 @@ pub fn effective_policy(grant: &Grant, manifest: Manifest, settings: Map<String,
 }
 
 pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<PluginConfig> {
-    let component = fields.text("component").map(|path| around.dir.join(path));
+    let component = match fields.text("component") {
+        None => None,
+        Some(written) => {
+            let Some(path) = around.inputs.place(fields, "component", &written) else {
+                fields.leave_rest();
+                return None;
+            };
+            Some(path)
+        }
+    };
     let package = component.as_deref().map(|component| package(fields, around.inputs, component));
     let settings = fields.settings("settings");
     let mut grant = grant(fields);

@@ -1,17 +1,30 @@
 //! Documents become objects: each is read with what surrounds it, all problems are gathered, and what each is made of.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_document::fields::Fields;
 use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 
-use super::documents::{MAIN_FILE, WorkspaceDocuments, as_written};
+use super::documents::{CatalogOrigin, MAIN_FILE, ObjectDocument, WorkspaceDocuments, as_written};
 use super::server::{Server, server};
 use super::spec_hash::{ContentHash, ObjectSpec, SpecInput};
 use super::surroundings::{ObjectInputs, Surroundings};
+
+/// One document, and where it is from.
+struct UnresolvedDocument<'d> {
+    file: &'d Path,
+    node: &'d DocumentNode,
+    catalog: Option<&'d CatalogOrigin>,
+}
+
+impl<'d> UnresolvedDocument<'d> {
+    fn of(document: &'d ObjectDocument) -> Self {
+        Self { file: &document.file, node: &document.node, catalog: document.catalog.as_ref() }
+    }
+}
 
 /// A workspace on its way to being resolved.
 pub(super) struct Resolving<'a> {
@@ -31,7 +44,7 @@ impl<'a> Resolving<'a> {
     /// What `tidegate.yaml` says.
     pub(super) fn server(&mut self) -> Option<Server> {
         let node = self.documents.main.as_ref()?;
-        let (server, _) = self.document(MAIN_FILE.into(), node, server);
+        let (server, _) = self.document(UnresolvedDocument { file: Path::new(MAIN_FILE), node, catalog: None }, server);
         Some(server)
     }
 
@@ -43,7 +56,7 @@ impl<'a> Resolving<'a> {
     ) -> BTreeMap<String, T> {
         let mut objects = BTreeMap::new();
         for (key, document) in self.documents.of_kind(kind) {
-            let (object, spec) = self.document(document.file.clone(), &document.node, &mut read);
+            let (object, spec) = self.document(UnresolvedDocument::of(document), &mut read);
             self.specs.insert(ObjectRef::new(kind, key), spec);
             objects.extend(object.map(|object| (key.to_owned(), object)));
         }
@@ -60,14 +73,15 @@ impl<'a> Resolving<'a> {
 
     fn document<T>(
         &mut self,
-        file: PathBuf,
-        node: &DocumentNode,
+        UnresolvedDocument { file, node, catalog }: UnresolvedDocument<'_>,
         read: impl FnOnce(&mut Fields<'_>, &ObjectInputs<'_>) -> T,
     ) -> (T, ObjectSpec) {
-        let path = self.surroundings.dir.join(file);
-        let inputs = ObjectInputs::new(self.surroundings);
+        let path = if catalog.is_some() { file.to_owned() } else { self.surroundings.dir.join(file) };
+        let inputs = ObjectInputs::new(self.surroundings, catalog);
         let variables = |name: &str| inputs.variable(name);
-        let mut fields = Fields::new(&path, node, &mut self.problems).with_variables(&variables);
+        let secrets = |name: &str| inputs.secret(name);
+        let fields = Fields::new(&path, node, &mut self.problems);
+        let mut fields = fields.with_variables(&variables).with_secrets(&secrets);
         let value = read(&mut fields, &inputs);
         fields.finish();
         let spec = inputs.spec(as_written(node));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tidegate_catalog::SECRET_REFERENCE;
 
 /// Which texts of a document are secrets, and what stands in their place.
 pub(super) struct SecretMasks<'a> {
@@ -41,6 +42,10 @@ impl SecretMasks<'_> {
             let name = name.to_lowercase().replace('-', "_");
             OF_SECRETS.iter().any(|word| name.contains(word)) || name == "sas_token" || name == "auth"
         };
+        // When a write key ends is known to whoever may see the source.
+        if matches!(place, ["write_keys", _, "ends"]) {
+            return false;
+        }
         let is_said = matches!(place, ["settings", name, ..] if self.also.contains(name));
         is_said || (self.may_hold_secrets && place.iter().any(is_of_secrets) && !place.last().is_some_and(is_of_others))
     }
@@ -90,7 +95,7 @@ impl SecretMasks<'_> {
     }
 }
 
-/// Whether a text names a variable of the environment as a whole.
-fn is_reference(text: &str) -> bool {
-    text.starts_with("${") && text.ends_with('}')
+/// Whether a text as a whole names a variable of the environment, or a secret of the catalog.
+pub(super) fn is_reference(text: &str) -> bool {
+    (text.starts_with("${") && text.ends_with('}')) || text.starts_with(SECRET_REFERENCE)
 }

@@ -6,11 +6,12 @@ use tidegate_event::time;
 use tidegate_source::http::{KEY_BYTES_MAX, Rate};
 
 use super::folder;
+use super::surroundings::ObjectInputs;
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
 pub struct SourceConfig {
-    /// At least one; that of `write_key` first, the others in the order of their names in the file.
+    /// That of `write_key` first, the others in the order of their names in the file. A source of the catalog may have none here.
     pub write_keys: Vec<WriteKeyConfig>,
     pub functions: Vec<(String, usize)>,
     /// How much may come in.
@@ -38,28 +39,30 @@ impl std::fmt::Debug for SourceConfig {
     }
 }
 
-pub(super) fn source(fields: &mut Fields<'_>) -> Option<SourceConfig> {
+pub(super) fn source(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<SourceConfig> {
     if let Some(kind) = fields.required("kind", "http").filter(|kind| kind != "http") {
         let message = format!("a source of kind {kind:?} is not known");
         fields.problem("kind", message, "write `kind: http`");
     }
-    let write_keys = write_keys(fields);
+    let may_lack_keys = inputs.is_of_catalog();
+    let write_keys = write_keys(fields, may_lack_keys);
     let functions = fields.texts_and_lines("functions");
     let mut rate = Rate { events: fields.per_second("rate", "5000/s"), ..Rate::default() };
     rate.bytes = fields.per_second("rate_bytes", "10 MB/s");
     if let Some(burst) = fields.duration("rate_burst") {
         rate.burst = burst;
     }
-    (!write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate })
+    (may_lack_keys || !write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate })
 }
 
 /// The name of the key that stands in `write_key`.
 const NAME_DEFAULT: &str = "default";
 const EXAMPLE: &str = "<a secret of 16 characters or more>";
 
-fn write_keys(fields: &mut Fields<'_>) -> Vec<WriteKeyConfig> {
+fn write_keys(fields: &mut Fields<'_>, may_lack_keys: bool) -> Vec<WriteKeyConfig> {
     let has_more = fields.has("write_keys");
-    let alone = if has_more { fields.text("write_key") } else { fields.required("write_key", EXAMPLE) };
+    let alone =
+        if has_more || may_lack_keys { fields.text("write_key") } else { fields.required("write_key", EXAMPLE) };
     let has_default = alone.is_some();
     let line = fields.line_of("write_key");
     let mut keys: Vec<WriteKeyConfig> = alone
@@ -83,7 +86,7 @@ fn write_keys(fields: &mut Fields<'_>) -> Vec<WriteKeyConfig> {
         check(entry, "key", &key);
         Some(WriteKeyConfig { name: name.to_owned(), key, ends_at_us, line })
     });
-    if has_more && !has_default && named.is_empty() {
+    if has_more && !has_default && named.is_empty() && !may_lack_keys {
         let fix = format!("write `<name>: {EXAMPLE}` below it, or `write_key` instead of it");
         fields.problem("write_keys", "there is no write key below `write_keys`", fix);
     }
@@ -116,7 +119,7 @@ pub(super) fn first_key(mut fields: Fields<'_>, now_us: i64) -> Option<String> {
     if fields.has("write_key") || !fields.has("write_keys") {
         return fields.only("write_key", "<the key>");
     }
-    let keys = write_keys(&mut fields);
+    let keys = write_keys(&mut fields, false);
     fields.leave_rest();
     fields.finish();
     let open = keys.iter().find(|key| key.ends_at_us.is_none_or(|end| end > now_us));

@@ -62,6 +62,10 @@ pub enum SpecInput {
     Setting(&'static str),
     /// The version that is live in the store, with its settings.
     LiveVersion,
+    /// A secret of the catalog.
+    Secret(String),
+    /// A file that was sent with the document, by its path there.
+    Sent(String),
 }
 
 impl fmt::Display for SpecInput {
@@ -71,6 +75,8 @@ impl fmt::Display for SpecInput {
             Self::Variable(name) => write!(f, "variable {name}"),
             Self::Setting(name) => write!(f, "`{name}` of tidegate.yaml"),
             Self::LiveVersion => f.write_str("the version that is live"),
+            Self::Secret(name) => write!(f, "secret {name}"),
+            Self::Sent(path) => write!(f, "file {path}, which was sent"),
         }
     }
 }

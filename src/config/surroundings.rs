@@ -4,12 +4,15 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
-use tidegate_document::fields::Variables;
+use tidegate_catalog::SecretValue;
+use tidegate_document::fields::{Fields, SecretText, Variables};
 use tidegate_document::file;
 
+use super::documents::CatalogOrigin;
+use super::folder::is_yaml;
 use super::live_version::{LiveVersion, LookUpLive};
 use super::spec_hash::{ContentHash, ObjectSpec, SpecInput};
 
@@ -23,19 +26,73 @@ pub struct Surroundings<'a> {
     pub variables: Variables<'a>,
     /// Knows the store in the data directory.
     pub look_up_live: LookUpLive,
+    /// What the server's catalog has for documents.
+    pub catalog: CatalogInputs<'a>,
+}
+
+/// What a catalog has for documents.
+#[derive(Clone, Copy, Default)]
+pub struct CatalogInputs<'a> {
+    /// The secrets that documents name, by their names. None where there is no catalog to be asked: whatever is said by a secret is
+    /// then taken for right, and an object that cannot do without is left out.
+    pub secrets: Option<&'a BTreeMap<String, SecretValue>>,
+    /// The folder of the files that were sent with documents.
+    pub files: Option<&'a Path>,
 }
 
 /// What one object reads of its surroundings.
 pub(super) struct ObjectInputs<'a> {
     surroundings: &'a Surroundings<'a>,
+    origin: Option<&'a CatalogOrigin>,
     read: RefCell<BTreeMap<SpecInput, ContentHash>>,
     /// Fields of the document that nothing runs by.
     idle: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> ObjectInputs<'a> {
-    pub(super) fn new(surroundings: &'a Surroundings<'a>) -> Self {
-        Self { surroundings, read: RefCell::default(), idle: RefCell::default() }
+    /// For a document of a file, or of the catalog.
+    pub(super) fn new(surroundings: &'a Surroundings<'a>, origin: Option<&'a CatalogOrigin>) -> Self {
+        Self { surroundings, origin, read: RefCell::default(), idle: RefCell::default() }
+    }
+
+    /// Whether the catalog says the object, and no file of the folder.
+    pub(super) const fn is_of_catalog(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// Where a file is that a field of the document names: what was sent with it, or what lies in the workspace's folder. Of the latter
+    /// the catalog reaches nothing that holds other objects or data, or that lies elsewhere, but what the folder's own file names.
+    pub(super) fn place(&self, fields: &mut Fields<'_>, field: &str, written: &str) -> Option<PathBuf> {
+        let sent = self.origin.and_then(|origin| origin.files.get(written)).zip(self.surroundings.catalog.files);
+        if let Some((sha256, files)) = sent {
+            return Some(files.join(sha256));
+        }
+        let path = self.dir().join(written);
+        let is_allowed =
+            |origin: &CatalogOrigin| origin.own_file.as_deref() == Some(written) || self.is_open(written, &path);
+        if !self.origin.is_none_or(is_allowed) {
+            let message = format!("`{}` names a file that was not sent with it", fields.at(field));
+            fields.problem(field, message, "send it: apply a folder that has it with `tidegate apply`");
+            return None;
+        }
+        Some(path)
+    }
+
+    /// Whether a path leads to something of the folder that objects of the catalog may name.
+    fn is_open(&self, written: &str, path: &Path) -> bool {
+        let stays =
+            Path::new(written).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let is_data = self.surroundings.data.is_some_and(|data| path.starts_with(data));
+        stays && !is_data && !is_yaml(path)
+    }
+
+    /// A secret of the catalog.
+    pub(super) fn secret(&self, name: &str) -> SecretText {
+        let Some(secrets) = self.surroundings.catalog.secrets else { return SecretText::NotAtHand };
+        let value = secrets.get(name).and_then(SecretValue::expose_text);
+        let hash = value.map_or(ContentHash::ABSENT, |value| ContentHash::of(value.as_bytes()));
+        self.note(SpecInput::Secret(name.to_owned()), hash);
+        value.map_or(SecretText::Absent, |value| SecretText::Known(value.to_owned()))
     }
 
     /// The workspace's folder.
@@ -99,6 +156,12 @@ impl<'a> ObjectInputs<'a> {
     }
 
     fn file(&self, path: &Path) -> SpecInput {
+        let sent = self.surroundings.catalog.files.and_then(|files| path.strip_prefix(files).ok());
+        let is_it = |sha256: &str| sent.is_some_and(|sent| sent == Path::new(sha256));
+        let sent_files = self.origin.into_iter().flat_map(|origin| &origin.files);
+        if let Some((written, _)) = sent_files.into_iter().find(|(_, sha256)| is_it(sha256)) {
+            return SpecInput::Sent(written.clone());
+        }
         SpecInput::File(path.strip_prefix(self.dir()).unwrap_or(path).to_owned())
     }
 

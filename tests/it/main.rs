@@ -8,6 +8,7 @@ mod author;
 mod bodies;
 mod body_limits;
 mod catalog;
+mod catalog_runs;
 mod cli;
 mod client;
 mod conformance;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -5,6 +6,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::object::{NewObject, ObjectName};
+use super::reload::Reloaded;
 use super::workspace::{FieldDifference, FolderDocument, ObjectChangeKind};
 
 /// Who asks.
@@ -23,6 +25,9 @@ pub struct WhoAmI {
 #[serde(deny_unknown_fields)]
 pub struct PlanFolder {
     pub documents: Vec<FolderDocument>,
+    /// The files that documents name, by their paths: the SHA-256 of each, in hexadecimal digits.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
     /// Also delete what the folder manages and does not name any more.
     #[serde(default)]
     pub prune: bool,
@@ -42,10 +47,77 @@ pub struct ShownCatalogPlan {
     pub changes: Vec<PlannedObject>,
     /// What the folder manages and does not name any more, and stays without `prune`.
     pub left: Vec<ObjectName>,
+    /// Changes of what the server's own folder manages: they are made only with `take_over`.
+    #[serde(default)]
+    pub of_server: Vec<ObjectName>,
     /// Why it could not be applied.
     pub problems: Vec<String>,
     /// Changes of objects that may not be viewed.
     pub hidden: u64,
+}
+
+/// A folder, to be applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyFolder {
+    /// Without literal secrets.
+    pub documents: Vec<FolderDocument>,
+    /// The files that documents name, by their paths: the SHA-256 of each, in hexadecimal digits. They are there already, see
+    /// `PUT /api/v1/blobs/{sha256}`.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Also delete what an applied folder manages and this one does not name.
+    #[serde(default)]
+    pub prune: bool,
+    /// Also take over what the folder names and does not manage.
+    #[serde(default)]
+    pub take_over: bool,
+    /// Only if the catalog is at this revision.
+    #[serde(default)]
+    pub base_revision: Option<u64>,
+    /// Syncs and sources that go once everything that waits for them is delivered.
+    #[serde(default)]
+    pub drain: Vec<String>,
+    /// Syncs and sources that go with everything that waits for them.
+    #[serde(default)]
+    pub abandon: Vec<String>,
+}
+
+/// How a folder is applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApplyQuery {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A folder that was applied, or that would be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FolderApplied {
+    /// Of the catalog afterwards.
+    pub revision: u64,
+    /// Nothing was changed.
+    pub dry_run: bool,
+    pub created: u64,
+    pub updated: u64,
+    pub deleted: u64,
+    /// In the order in which they were made.
+    pub changes: Vec<PlannedObject>,
+    /// What an applied folder manages and this one does not name: it stays without `prune`.
+    pub left: Vec<ObjectName>,
+    /// What runs now; none in a workspace that does not run, and where nothing was different.
+    pub running: Option<Reloaded>,
+}
+
+/// A file that the server keeps for documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoredBlob {
+    pub sha256: String,
+    pub bytes: u64,
 }
 
 /// What would change of one object.
@@ -56,7 +128,7 @@ pub struct PlannedObject {
     pub change: ObjectChangeKind,
     /// `field` is a JSON pointer: `/spec/rate`.
     pub fields: Vec<FieldDifference>,
-    /// Nobody manages it now.
+    /// Nobody manages it now, or another folder does.
     pub takes_over: bool,
     /// It was changed by other means since the folder was applied.
     pub drifted: bool,

@@ -146,6 +146,9 @@ pub struct ManagingFile {
     pub applied_revision: u64,
     /// The object was changed by other means since.
     pub drifted: bool,
+    /// The folder was applied from elsewhere; otherwise it is the server's own.
+    #[serde(default)]
+    pub applied: bool,
 }
 
 /// An object to be made.

@@ -66,6 +66,10 @@ pub const SOURCE_WRITE_KEY: &str = "/api/v1/sources/{name}/write-keys/{key}";
 pub const SOURCE_WRITE_KEY_ROTATE: &str = "/api/v1/sources/{name}/write-keys/{key}/rotate";
 /// Holds a folder against the catalog: POST.
 pub const PLANS: &str = "/api/v1/plans";
+/// Makes the catalog say what a folder says, and what runs follow it: POST.
+pub const APPLY: &str = "/api/v1/apply";
+/// A file that documents name, by its SHA-256: GET, PUT.
+pub const BLOB: &str = "/api/v1/blobs/{sha256}";
 /// Changes that wait for approval: GET, POST.
 pub const DRAFTS: &str = "/api/v1/drafts";
 /// One of them: GET.

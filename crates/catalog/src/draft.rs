@@ -122,7 +122,7 @@ impl Catalog {
         self.conclude(transaction, outcome, attempt).await
     }
 
-    async fn approve_in(
+    pub(crate) async fn approve_in(
         &self,
         transaction: &mut dyn CatalogTransaction,
         decision: &DraftDecision,

@@ -30,6 +30,7 @@ mod fields;
 mod first_admin;
 mod keys;
 mod object;
+mod ordered;
 mod password;
 mod plan;
 mod postgres;
@@ -58,9 +59,10 @@ pub use error::{CatalogError, CredentialProblem};
 pub use fields::{FieldChange, field_changes};
 pub use keys::{InstanceKey, InstanceKeys, SealError, SecretValue};
 pub use object::{
-    CatalogObject, CatalogSnapshot, ContentProblem, Labels, ManagedBy, NotAnObjectId, ObjectContent, ObjectId,
-    ObjectKind, SERVER_WORKSPACE, UnknownKind, check_workspace,
+    CatalogObject, CatalogSnapshot, ContentProblem, Labels, ManagedBy, ManagingFolder, NotAnObjectId, ObjectContent,
+    ObjectId, ObjectKind, SERVER_WORKSPACE, UnknownKind, check_workspace,
 };
+pub use ordered::{CatalogOrder, OrderPreview};
 pub use password::NewPassword;
 pub use plan::{CatalogPlan, PlanOptions, PlanProblem, PlannedChange, RenameCycle, WantedObject, exported, plan};
 pub use postgres::{PostgresCatalog, PostgresCatalogSettings};

@@ -44,6 +44,17 @@ impl std::fmt::Debug for ObjectContent {
     }
 }
 
+/// Which folder says what an object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagingFolder {
+    /// The one that the server reads itself.
+    #[default]
+    Server,
+    /// One that somebody applied from elsewhere.
+    Applied,
+}
+
 /// Who decides what an object says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -51,7 +62,11 @@ pub enum ManagedBy {
     /// Whoever has the right to.
     Nobody,
     /// The files of a folder, which were last applied to it in this revision.
-    Folder { applied_revision: u64 },
+    Folder {
+        applied_revision: u64,
+        #[serde(default)]
+        folder: ManagingFolder,
+    },
 }
 
 /// One object as it was in one revision.
@@ -76,10 +91,19 @@ impl CatalogObject {
         matches!(self.managed_by, ManagedBy::Folder { .. })
     }
 
+    /// The folder that manages it.
+    #[must_use]
+    pub const fn folder(&self) -> Option<ManagingFolder> {
+        match self.managed_by {
+            ManagedBy::Nobody => None,
+            ManagedBy::Folder { folder, .. } => Some(folder),
+        }
+    }
+
     /// Whether it was changed by other means since its folder was applied last.
     #[must_use]
     pub const fn is_drifted(&self) -> bool {
-        matches!(self.managed_by, ManagedBy::Folder { applied_revision } if applied_revision < self.revision)
+        matches!(self.managed_by, ManagedBy::Folder { applied_revision, .. } if applied_revision < self.revision)
     }
 
     /// Kind and name, which no other living object of its workspace has.

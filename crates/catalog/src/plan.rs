@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use rename::RenameCycle;
 
 use crate::fields::{FieldChange, field_changes};
-use crate::object::{CatalogObject, CatalogSnapshot, Labels, ObjectContent, ObjectId, ObjectKind};
+use crate::object::{CatalogObject, CatalogSnapshot, Labels, ManagingFolder, ObjectContent, ObjectId, ObjectKind};
 
 /// An object as a folder wants it. Its spec is not printed.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,15 @@ pub struct PlanOptions {
     pub prune: bool,
     /// What the folder names and does not manage is taken over.
     pub take_over: bool,
+    /// Which folder it is; with none, whichever folder manages an object is this one.
+    pub folder: Option<ManagingFolder>,
+}
+
+impl PlanOptions {
+    /// Whether the folder manages an object.
+    fn is_own(self, object: &CatalogObject) -> bool {
+        object.folder().is_some_and(|folder| self.folder.is_none_or(|own| own == folder))
+    }
 }
 
 /// One object that changes.
@@ -64,7 +73,7 @@ pub enum PlannedChange {
         content: ObjectContent,
         /// In the order of their paths. Empty when only who manages the object changes.
         fields: Vec<FieldChange>,
-        /// Nobody managed it.
+        /// Nobody managed it, or another folder did.
         takes_over: bool,
         /// It was changed by other means since the folder was applied last.
         had_drifted: bool,
@@ -82,6 +91,8 @@ pub enum PlannedChange {
 pub enum PlanProblem {
     #[error("the {kind} {name:?} is there and no folder manages it; take it over, or choose another name")]
     NotManaged { kind: ObjectKind, name: String },
+    #[error("the {kind} {name:?} is managed by {by}; change it there, or take it over")]
+    OfOtherFolder { kind: ObjectKind, name: String, by: &'static str },
     #[error(
         "the {kind} {name:?} cannot come from a folder: its value is never in a file; make it on the server, and refer to it"
     )]
@@ -98,6 +109,8 @@ pub struct CatalogPlan {
     pub workspace: String,
     /// The revision of the catalog that it was made from. It applies to no other.
     pub base_revision: u64,
+    /// As the options had it.
+    pub folder: Option<ManagingFolder>,
     pub changes: Vec<PlannedChange>,
     /// What the folder manages, does not name and, without `prune`, does not delete, in order.
     pub left: Vec<(ObjectKind, String)>,
@@ -132,6 +145,7 @@ pub fn plan(current: &CatalogSnapshot, wanted: &[WantedObject], options: PlanOpt
     let mut plan = CatalogPlan {
         workspace: current.workspace.clone(),
         base_revision: current.revision,
+        folder: options.folder,
         changes: Vec::new(),
         left: Vec::new(),
         problems: unfit(&sorted),
@@ -159,16 +173,16 @@ pub fn plan(current: &CatalogSnapshot, wanted: &[WantedObject], options: PlanOpt
             None => made.push(PlannedChange::Create { content: content(want, None) }),
             Some(object) => {
                 claimed.insert(&object.id);
-                if !object.is_managed() && !options.take_over {
-                    plan.problems.push(PlanProblem::NotManaged { kind: want.kind, name: want.name.clone() });
+                if options.is_own(object) || options.take_over {
+                    made.extend(update(object, want, options));
                 } else {
-                    made.extend(update(object, want));
+                    plan.problems.extend(not_own(object, want));
                 }
             }
         }
     }
     plan.changes = order::made(made);
-    let unclaimed = current.objects.iter().filter(|object| object.is_managed() && !claimed.contains(&object.id));
+    let unclaimed = current.objects.iter().filter(|object| options.is_own(object) && !claimed.contains(&object.id));
     if options.prune {
         plan.changes.extend(order::deleted(unclaimed.collect()));
     } else {
@@ -216,10 +230,22 @@ fn content(want: &WantedObject, owner: Option<&ObjectId>) -> ObjectContent {
     }
 }
 
-fn update(object: &CatalogObject, want: &WantedObject) -> Option<PlannedChange> {
+/// Why an object that the folder does not manage is left as it is; nothing, where another folder says the same of it.
+fn not_own(object: &CatalogObject, want: &WantedObject) -> Option<PlanProblem> {
+    let (kind, name) = (want.kind, want.name.clone());
+    let by = match object.folder() {
+        None => return Some(PlanProblem::NotManaged { kind, name }),
+        Some(ManagingFolder::Server) => "a file of the server's own folder",
+        Some(ManagingFolder::Applied) => "a folder that was applied from elsewhere",
+    };
+    let is_same = object.content == content(want, object.content.owner.as_ref());
+    (!is_same).then_some(PlanProblem::OfOtherFolder { kind, name, by })
+}
+
+fn update(object: &CatalogObject, want: &WantedObject, options: PlanOptions) -> Option<PlannedChange> {
     let content = content(want, object.content.owner.as_ref());
     let fields = field_changes(Some(&object.content), Some(&content));
-    let (takes_over, had_drifted) = (!object.is_managed(), object.is_drifted());
+    let (takes_over, had_drifted) = (!options.is_own(object), object.is_drifted());
     let differs = !fields.is_empty() || takes_over || had_drifted;
     let (id, revision) = (object.id.clone(), object.revision);
     differs.then_some(PlannedChange::Update { id, revision, content, fields, takes_over, had_drifted })

@@ -54,6 +54,18 @@ impl Catalog {
         }
     }
 
+    /// The user or token that made a revision; none for the server itself and the admin token.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn maker_of(&self, revision: u64) -> Result<Option<ObjectId>, CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let sql = "SELECT changed_by FROM version WHERE revision = $1 AND changed_by IS NOT NULL LIMIT 1";
+        let found = transaction.run(sql, vec![revision.into()]).await?;
+        let by = found.first().map(|row| row.text_or_null(0)).transpose()?.flatten();
+        Ok(by.map(|by| ObjectId::parse(&by)).transpose()?)
+    }
+
     /// Users, groups, roles and tokens as they are now, for [`crate::rights::authorise`].
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl Catalog {
         self.conclude(transaction, outcome, attempt).await
     }
 
-    async fn set_secret_in(
+    pub(crate) async fn set_secret_in(
         &self,
         transaction: &mut dyn CatalogTransaction,
         write: &SecretWrite,

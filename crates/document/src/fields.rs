@@ -24,10 +24,27 @@ const MISSPELLED_MAX: usize = 1_000;
 /// How `${NAME}` as a whole text is read; `None` when it is not set.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
+/// What `secret:NAME` as a whole text stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SecretText {
+    Known(String),
+    /// There is no secret of that name.
+    Absent,
+    /// Nobody can tell here: the field is read as if it were right, and has no value.
+    NotAtHand,
+}
+
+/// How `secret:NAME` as a whole text is read, by the name.
+pub type SecretTexts<'v> = &'v dyn Fn(&str) -> SecretText;
+
+/// How a text begins that names a secret.
+pub const SECRET_PREFIX: &str = "secret:";
+
 /// A map being read.
 pub struct Fields<'a> {
     file: &'a Path,
     variables: Option<Variables<'a>>,
+    secrets: Option<SecretTexts<'a>>,
     line: usize,
     /// Where we are: `limits`; empty at the top.
     place: String,
@@ -52,6 +69,7 @@ impl<'a> Fields<'a> {
         let mut read = Self {
             file,
             variables: None,
+            secrets: None,
             line: node.line,
             place: String::new(),
             fields,
@@ -72,6 +90,13 @@ impl<'a> Fields<'a> {
     #[must_use]
     pub fn with_variables(mut self, variables: Variables<'a>) -> Self {
         self.variables = Some(variables);
+        self
+    }
+
+    /// Has texts that are `secret:NAME` as a whole read by `secrets`; otherwise they are texts like any other.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: SecretTexts<'a>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -152,6 +177,7 @@ impl<'a> Fields<'a> {
         let mut inner = Fields {
             file: self.file,
             variables: self.variables,
+            secrets: self.secrets,
             line: field.line,
             place: self.at(name),
             fields,
@@ -194,6 +220,7 @@ impl<'a> Fields<'a> {
             let mut inner = Fields {
                 file: self.file,
                 variables: self.variables,
+                secrets: self.secrets,
                 line: entry.line,
                 place: self.at(&place),
                 fields,

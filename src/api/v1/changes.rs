@@ -6,7 +6,9 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 use tidegate_api_types::object::{ChangeDone, ChangeQuery, NewObject};
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogChange, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectKind};
+use tidegate_catalog::{
+    CatalogChange, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectKind,
+};
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::objects::owner;
@@ -126,9 +128,8 @@ impl SharedApi {
             at_us: asker.at_us,
             idempotency: idempotency.filter(|_| !query.dry_run),
         };
-        let catalog = &self.settings.catalog.catalog;
-        let committed = if query.dry_run { catalog.dry_run(&change).await } else { catalog.commit(&change).await };
-        let committed = done(committed.map_err(|error| self.refused(error))?, query.dry_run);
+        let ordered = self.execute(CatalogOrder::Change(change), query.dry_run).await?;
+        let committed = done(ordered.committed, query.dry_run);
         let mut headers = HeaderMap::new();
         if let Some(object) = committed.objects.first() {
             headers.insert(header::ETAG, etag(object.revision));

@@ -8,8 +8,8 @@ use tidegate_api_types::control::{
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
 use tidegate_api_types::path;
 use tidegate_catalog::{
-    CatalogChange, CatalogDraft, CatalogSnapshot, ChangeOrigin, DraftDecision, DraftState, ObjectEdit, RightsTarget,
-    Verb, authorise,
+    CatalogChange, CatalogDraft, CatalogOrder, CatalogSnapshot, ChangeOrigin, DraftDecision, DraftState, ObjectEdit,
+    RightsTarget, Verb, authorise,
 };
 use tidegate_event::time;
 
@@ -117,8 +117,8 @@ pub(super) async fn approve(
     Query(query): Query<WorkspaceQuery>,
 ) -> DraftAnswer<ChangeDone> {
     let decision = decision(&asker, id, &query)?;
-    let committed = shared.settings.catalog.catalog.approve_draft(&decision).await;
-    Ok(axum::Json(done(committed.map_err(|error| shared.refused(error))?, false)))
+    let ordered = shared.execute(CatalogOrder::Approve(decision), false).await?;
+    Ok(axum::Json(done(ordered.committed, false)))
 }
 
 /// Ends a draft without its change: its author takes it back, or somebody who could approve it turns it down.

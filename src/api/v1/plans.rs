@@ -4,21 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use tidegate_api_types::control::{PlanFolder, PlannedObject, ShownCatalogPlan};
+use tidegate_api_types::control::{PlanFolder, ShownCatalogPlan};
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_api_types::workspace::ObjectChangeKind;
-use tidegate_catalog::{CatalogObject, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, field_changes, plan};
+use tidegate_catalog::{CatalogObject, ManagingFolder, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, plan};
 
 use super::asker::{Requester, workspace_of};
+use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};
 use super::permit::may;
-use super::shown::{fields, name};
+use super::shown::name;
 use crate::api::SharedApi;
 use crate::api::extract::{Query, body, parsed};
 use crate::api::refusal::ApiRefusal;
-
-/// The documents of a folder.
-const FOLDER_BYTES_MAX: usize = 32 << 20;
 
 /// Holds a folder against the catalog.
 #[utoipa::path(post, path = path::PLANS, tag = "plans", operation_id = "make_plan",
@@ -34,19 +31,23 @@ pub(super) async fn make(
     let workspace = workspace_of(ObjectKind::Source, query.workspace.as_deref());
     let settings = &shared.settings.catalog;
     let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
-    let wanted: Vec<_> = asked.documents.iter().map(|document| (settings.wanted)(document)).collect();
-    let planned = plan(&snapshot, &wanted, PlanOptions { prune: asked.prune, take_over: asked.take_over });
+    let wanted = wanted(settings, &snapshot, (&asked.documents, &asked.files), asked.take_over);
+    // Whichever folder it is a copy of: an apply says whose the objects are.
+    let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: None };
+    let planned = plan(&snapshot, &wanted, options);
     let is_visible = |object: Option<&CatalogObject>| match (asker.acting(), object) {
         (Some(acting), Some(object)) => may(acting, Verb::View, object, Some(&snapshot)).is_ok(),
         _ => true,
     };
     let by_id: HashMap<&ObjectId, &CatalogObject> =
         snapshot.objects.iter().map(|object| (&object.id, object)).collect();
-    let (mut changes, mut hidden) = (Vec::new(), 0);
+    let (mut changes, mut of_server, mut hidden) = (Vec::new(), Vec::new(), 0);
     for change in planned.changes {
         let before = id(&change).and_then(|id| by_id.get(id).copied());
         if is_visible(before) {
-            changes.push(shown(change));
+            let is_of_server = before.filter(|object| object.folder() == Some(ManagingFolder::Server));
+            of_server.extend(is_of_server.map(|object| name(object.content.kind, &object.content.name)));
+            changes.push(planned_object(change));
         } else {
             hidden += 1;
         }
@@ -57,6 +58,7 @@ pub(super) async fn make(
         base_revision: planned.base_revision,
         changes,
         left: left.map(|(kind, of)| name(*kind, of)).collect(),
+        of_server,
         problems: planned.problems.iter().map(ToString::to_string).collect(),
         hidden,
     }))
@@ -67,34 +69,5 @@ const fn id(change: &PlannedChange) -> Option<&ObjectId> {
     match change {
         PlannedChange::Create { .. } => None,
         PlannedChange::Update { id, .. } | PlannedChange::Delete { id, .. } => Some(id),
-    }
-}
-
-fn shown(change: PlannedChange) -> PlannedObject {
-    match change {
-        PlannedChange::Create { content } => PlannedObject {
-            fields: fields(field_changes(None, Some(&content))),
-            kind: content.kind.name().to_owned(),
-            name: content.name,
-            change: ObjectChangeKind::Added,
-            takes_over: false,
-            drifted: false,
-        },
-        PlannedChange::Update { content, fields: changed, takes_over, had_drifted, .. } => PlannedObject {
-            kind: content.kind.name().to_owned(),
-            name: content.name,
-            change: ObjectChangeKind::Changed,
-            fields: fields(changed),
-            takes_over,
-            drifted: had_drifted,
-        },
-        PlannedChange::Delete { kind, name, .. } => PlannedObject {
-            kind: kind.name().to_owned(),
-            name,
-            change: ObjectChangeKind::Removed,
-            fields: Vec::new(),
-            takes_over: false,
-            drifted: false,
-        },
     }
 }

@@ -8,7 +8,7 @@ use crate::api::refusal::ApiRefusal;
 
 impl SharedApi {
     /// Why the catalog did not do it, for whoever asked.
-    pub(super) fn refused(&self, error: CatalogError) -> ApiRefusal {
+    pub(in crate::api) fn refused(&self, error: CatalogError) -> ApiRefusal {
         let detail = error.to_string();
         let new = |status, code, fix: &str| ApiRefusal::new(status, code, detail.clone(), fix);
         let unprocessable = |code, fix: &str| new(StatusCode::UNPROCESSABLE_ENTITY, code, fix);

@@ -44,6 +44,10 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::DELETE, path::SOURCE_WRITE_KEY, OfSource(Verb::Update)),
     (Method::POST, path::SOURCE_WRITE_KEY_ROTATE, OfSource(Verb::Update)),
     (Method::POST, path::PLANS, Filtered),
+    (Method::POST, path::APPLY, InChange),
+    // The handlers ask: a file belongs to the objects that name it.
+    (Method::GET, path::BLOB, Filtered),
+    (Method::PUT, path::BLOB, InChange),
     (Method::GET, path::DRAFTS, Filtered),
     (Method::POST, path::DRAFTS, InChange),
     (Method::GET, path::DRAFT, Filtered),

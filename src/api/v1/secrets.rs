@@ -6,7 +6,7 @@ use axum::extract::State;
 use hyper::StatusCode;
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery, WriteSecret};
 use tidegate_api_types::path;
-use tidegate_catalog::{ObjectKind, SecretValue, SecretWrite};
+use tidegate_catalog::{CatalogOrder, ObjectKind, SecretValue, SecretWrite};
 
 use super::asker::{Requester, workspace_of};
 use super::shown::done;
@@ -14,7 +14,7 @@ use crate::api::SharedApi;
 use crate::api::extract::{Json, Name, NameInPath, Query};
 use crate::api::refusal::ApiRefusal;
 
-/// Keeps a value under a name, sealed; the one before it is gone. The same value again changes nothing. `used-by` of the object lists
+/// Keeps a value under a name, sealed; the one before it is gone, also from what runs. The same value again changes nothing. `used-by` of the object lists
 /// what refers to it.
 #[utoipa::path(put, path = path::SECRET, tag = "secrets", operation_id = "write_secret",
     params(NameInPath, WorkspaceQuery), request_body = WriteSecret,
@@ -34,7 +34,6 @@ pub(super) async fn write(
         actor: asker.actor.clone(),
         at_us: asker.at_us,
     };
-    let committed = shared.settings.catalog.catalog.set_secret(&write).await;
-    let committed = committed.map_err(|error| shared.refused(error))?;
-    Ok((StatusCode::OK, axum::Json(done(committed, false))))
+    let ordered = shared.execute(CatalogOrder::Write(write), false).await?;
+    Ok((StatusCode::OK, axum::Json(done(ordered.committed, false))))
 }

@@ -4,7 +4,7 @@ use hyper::header::HeaderValue;
 use tidegate_api_types::object::{ChangeDone, ManagingFile, ObjectDone, ObjectName, ShownObject, ShownObjectVersion};
 use tidegate_api_types::workspace::FieldDifference;
 use tidegate_catalog::{
-    CatalogObject, Committed, EditDone, FieldChange, ManagedBy, ObjectId, ObjectKind, ObjectVersion,
+    CatalogObject, Committed, EditDone, FieldChange, ManagedBy, ManagingFolder, ObjectId, ObjectKind, ObjectVersion,
 };
 use tidegate_event::time;
 
@@ -29,9 +29,10 @@ impl SharedApi {
         let CatalogObject { id, workspace, content, created_at_us, updated_at_us, revision, managed_by } = object;
         let managed_by = match managed_by {
             ManagedBy::Nobody => None,
-            ManagedBy::Folder { applied_revision } => {
+            ManagedBy::Folder { applied_revision, folder } => {
                 let file = (self.settings.catalog.folder_file)(content.kind, &content.name);
-                Some(ManagingFile { file, applied_revision, drifted })
+                let applied = folder == ManagingFolder::Applied;
+                Some(ManagingFile { file, applied_revision, drifted, applied })
             }
         };
         ShownObject {

@@ -11,7 +11,7 @@ use tidegate_document::problem::Problem;
 use tidegate_plugin::{Manifest, embed};
 
 use super::*;
-use crate::config::{LiveVersion, SpecInput, Surroundings, WorkspaceDocuments};
+use crate::config::{CatalogInputs, LiveVersion, SpecInput, Surroundings, WorkspaceDocuments};
 
 /// Files of a workspace by name; what is `None` is taken away.
 type Files<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -91,7 +91,8 @@ fn look_up_live(data: &Path, name: &str) -> Result<Option<LiveVersion>, String> 
 
 fn resolve(documents: &WorkspaceDocuments, dir: &Path, password: &str) -> Result<Workspace, Vec<Problem>> {
     let variables = |name: &str| (name == "PG").then(|| password.to_owned());
-    Workspace::resolve(documents, &Surroundings { dir, data: None, variables: &variables, look_up_live })
+    let catalog = CatalogInputs::default();
+    Workspace::resolve(documents, &Surroundings { dir, data: None, variables: &variables, look_up_live, catalog })
 }
 
 fn read(dir: &Path, password: &str) -> Workspace {

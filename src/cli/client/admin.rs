@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
@@ -20,7 +21,7 @@ use super::error::ClientError;
 use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp, credentials};
 
 /// The server gives up a body after 120 seconds.
-const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
+pub(super) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
 
 /// Somebody with the admin token of a server.
 pub(in crate::cli) struct AdminClient {
@@ -166,12 +167,17 @@ impl AdminClient {
 
     /// The body of an answer that is none of JSON's.
     pub(super) async fn exchange_text(&self, request: RequestBuilder) -> Answered<String> {
+        Ok(String::from_utf8_lossy(&self.exchange_bytes(request, ANSWER_TIME_MAX).await?).into_owned())
+    }
+
+    /// The body of an answer, whatever it is.
+    pub(super) async fn exchange_bytes(&self, request: RequestBuilder, limit: Duration) -> Answered<Bytes> {
         let request = request.header(AUTHORIZATION, self.authorization.clone());
-        let answer = self.http.send(request, ANSWER_TIME_MAX).await?;
+        let answer = self.http.send(request, limit).await?;
         if !(200..300).contains(&answer.status) {
             return Err(refused(answer));
         }
-        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+        Ok(answer.body)
     }
 
     pub(super) async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {

@@ -1,11 +1,13 @@
 //! The catalog behind the admin API: a method for each endpoint that a command uses.
 
+use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, IF_MATCH};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_api_types::control::{
-    AuditQuery, AuditVerdict, CreateToken, CreatedToken, PlanFolder, ShownCatalogPlan, Tokens, VerifyAudit,
+    ApplyFolder, ApplyQuery, AuditQuery, AuditVerdict, CreateToken, CreatedToken, FolderApplied, PlanFolder,
+    ShownCatalogPlan, StoredBlob, Tokens, VerifyAudit,
 };
 use tidegate_api_types::object::{
     ChangeDone, ChangeQuery, DiffQuery, HistoryQuery, NewObject, ObjectDiff, ObjectHistory, ObjectQuery, Objects,
@@ -16,7 +18,7 @@ use tidegate_api_types::write_key::{
     CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKeys,
 };
 
-use super::admin::AdminClient;
+use super::admin::{AdminClient, UPLOAD_TIME_MAX};
 use super::error::ClientError;
 use super::http::ANSWER_TIME_MAX;
 
@@ -104,6 +106,24 @@ impl CatalogClient {
 
     pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> CatalogAnswer<ShownCatalogPlan> {
         self.send(Method::POST, (path::PLANS, ""), None, folder).await
+    }
+
+    /// Functions may have to be compiled for it.
+    pub(in crate::cli) async fn apply(&self, folder: &ApplyFolder, dry_run: bool) -> CatalogAnswer<FolderApplied> {
+        let query = ApplyQuery { workspace: self.workspace.clone(), dry_run };
+        let request = self.client.http().query(Method::POST, (path::APPLY, ""), &query)?;
+        self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(folder)?), UPLOAD_TIME_MAX).await
+    }
+
+    pub(in crate::cli) async fn store_blob(&self, sha256: &str, content: Vec<u8>) -> CatalogAnswer<StoredBlob> {
+        let request = self.client.http().query(Method::PUT, (path::BLOB, sha256), &self.workspace())?;
+        let request = request.header(CONTENT_TYPE, "application/octet-stream");
+        self.client.exchange(request.body(content), UPLOAD_TIME_MAX).await
+    }
+
+    pub(in crate::cli) async fn blob(&self, sha256: &str) -> CatalogAnswer<Bytes> {
+        let request = self.client.http().query(Method::GET, (path::BLOB, sha256), &self.workspace())?;
+        self.client.exchange_bytes(request, UPLOAD_TIME_MAX).await
     }
 
     /// All tokens, however many pages they take.

@@ -9,7 +9,7 @@ use tidegate_api_types::workspace::ObjectChangeKind;
 use crate::cli::client::{CatalogClient, TokenArgs};
 use crate::cli::field_difference;
 use crate::cli::object::print_json;
-use crate::cli::{CommandDone, CommandFailure, check, runtime, style};
+use crate::cli::{CommandDone, CommandFailure, check, runtime, sent_files, style};
 use crate::config::WorkspaceDocuments;
 
 /// Which server, and how far the plan may go.
@@ -24,6 +24,9 @@ pub(super) struct CatalogPlanArgs {
     /// With --server: what the folder manages there and does not name any more would be deleted
     #[arg(long, requires = "server")]
     prune: bool,
+    /// With --server: what the folder names and nobody manages would be taken over
+    #[arg(long, requires = "server")]
+    take_over: bool,
     #[command(flatten)]
     access: TokenArgs,
 }
@@ -58,12 +61,21 @@ fn plan(args: &CatalogPlanArgs, server: &str, dir: &Path) -> Result<ShownCatalog
     let documents = WorkspaceDocuments::read(dir).and_then(|documents| documents.of_folder());
     let documents = documents.map_err(CommandFailure::Problems)?;
     let client = CatalogClient::new(args.access.client(server)?, args.workspace.clone());
-    let folder = PlanFolder { documents, prune: args.prune, take_over: false };
+    // What cannot be read is said by an apply.
+    let (files, _) = sent_files::hashes(dir, &documents);
+    let folder = PlanFolder { documents, files, prune: args.prune, take_over: args.take_over };
     Ok(runtime()?.block_on(client.plan(&folder))?)
 }
 
 fn print(planned: &ShownCatalogPlan) {
-    planned.changes.iter().for_each(print_object);
+    print_planned(&planned.changes);
+    for name in &planned.of_server {
+        let of = style::plain(&name.name, NAME_CHARS_MAX);
+        println!(
+            "  {} {of} is managed by the server's own folder; an apply changes it with --take-over alone",
+            name.kind
+        );
+    }
     for name in &planned.left {
         let of = style::plain(&name.name, NAME_CHARS_MAX);
         println!("  {} {of} is in no file any more; --prune would delete it", name.kind);
@@ -78,14 +90,21 @@ fn print(planned: &ShownCatalogPlan) {
     let of = |change| planned.changes.iter().filter(|object| object.change == change).count();
     println!();
     println!(
-        "{} to add, {} to change, {} to remove; nothing was changed",
+        "{} to add, {} to change, {} to remove; nothing was changed. Planned from revision {} (`tidegate apply --expect {}`)",
         of(ObjectChangeKind::Added),
         of(ObjectChangeKind::Changed),
-        of(ObjectChangeKind::Removed)
+        of(ObjectChangeKind::Removed),
+        planned.base_revision,
+        planned.base_revision
     );
     if planned.hidden > 0 {
         println!("and {} that you may not see", planned.hidden);
     }
+}
+
+/// Planned changes, a line for each field.
+pub(in crate::cli) fn print_planned(changes: &[PlannedObject]) {
+    changes.iter().for_each(print_object);
 }
 
 fn print_object(object: &PlannedObject) {
@@ -95,7 +114,7 @@ fn print_object(object: &PlannedObject) {
         ObjectChangeKind::Removed => "-",
     };
     let note = match (object.takes_over, object.drifted) {
-        (true, _) => " (nobody manages it now)",
+        (true, _) => " (it is taken over)",
         (_, true) => " (it was changed by other means)",
         _ => "",
     };

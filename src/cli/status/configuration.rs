@@ -29,9 +29,15 @@ impl RunningConfiguration {
         Some(Self { report, files_differ })
     }
 
+    /// The revision of the catalog that was put in place last.
+    pub(super) const fn catalog_revision(&self) -> u64 {
+        self.report.catalog_revision
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "revision": self.report.revision, "since": self.report.since, "files_differ": self.files_differ,
+            "catalog_revision": self.report.catalog_revision,
             "objects": self.report.behind(), "needs_restart": self.report.needs_restart,
         })
     }

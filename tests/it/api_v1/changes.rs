@@ -130,7 +130,7 @@ fn what_a_folder_manages_is_changed_by_its_file_unless_it_is_released() {
     let admin = ApiCaller { address: server.admin.clone(), ..admin };
     let shown = admin.get("/api/v1/objects/source/web");
     assert_eq!((&shown["managed_by"], &shown["spec"]["rate"]), (&Value::Null, &json!("10/s")));
-    assert!(server.stop().contains("no folder manages this object"));
+    server.stop();
 }
 
 /// Every answer that is given without changing anything, for whoever may see everything.
@@ -167,7 +167,9 @@ fn a_secret_is_written_and_named_and_comes_back_in_no_answer() {
     let revision = written.json()["revision"].clone();
     let again = admin.ask("PUT", "/api/v1/secrets/crm", &json!({"value": CANARY})).json();
     assert_eq!((&again["revision"], &again["objects"][0]["done"]), (&revision, &json!("unchanged")));
-    admin.made("destination", "crm", json!({"kind": "plugin", "settings": {"token": "secret:crm"}}));
+    let spec =
+        json!({"kind": "postgres", "host": "127.0.0.1", "user": "ann", "dbname": "shop", "password": "secret:crm"});
+    admin.made("destination", "crm", spec);
     let used = admin.get("/api/v1/objects/secret/crm/used-by");
     assert_eq!(used["objects"], json!([{"kind": "destination", "name": "crm"}]));
     let deleted = admin.ask("DELETE", "/api/v1/objects/secret/crm", &Value::Null);
@@ -188,7 +190,7 @@ fn a_list_goes_on_page_by_page_and_shows_what_was_asked_for() {
     let (_workspace, server, admin) = served();
     for name in ["geo-1", "geo-2", "geo-3", "prices"] {
         let labels = json!({"team": if name == "prices" { "shop" } else { "web" }});
-        let body = json!({"name": name, "labels": labels, "spec": {"kind": "table"}});
+        let body = json!({"name": name, "labels": labels, "spec": {"kind": "table", "entries": {}}});
         assert_eq!(admin.ask("POST", "/api/v1/objects/lookup", &body).status, 201);
     }
     let (mut names, mut cursor) = (Vec::new(), String::new());

@@ -10,7 +10,7 @@ fn a_draft_of_one_is_approved_by_another_and_shows_what_it_would_do() {
     let author = admin.user(&server, "dora", Some("draft_editor"));
     let editor = admin.user(&server, "ed", Some("editor"));
     let viewer = admin.user(&server, "vera", Some("viewer"));
-    let spec = json!({"name": "geo", "spec": {"kind": "table"}});
+    let spec = json!({"name": "geo", "spec": {"kind": "table", "entries": {}}});
     let refused = author.ask("POST", "/api/v1/objects/lookup", &spec);
     assert_eq!(refused.code(), "403 forbidden");
     assert!(refused.json()["fix"].as_str().unwrap().contains("/api/v1/drafts"), "{}", refused.text());
@@ -27,7 +27,7 @@ fn a_draft_of_one_is_approved_by_another_and_shows_what_it_would_do() {
     assert_eq!(admin.ask("GET", "/api/v1/objects/lookup/geo", &Value::Null).code(), "404 no-such-object");
     let approved = editor.ask("POST", &format!("{path}/approve"), &Value::Null);
     assert_eq!(approved.status, 200, "{}", approved.text());
-    assert_eq!(admin.get("/api/v1/objects/lookup/geo")["spec"], json!({"kind": "table"}));
+    assert_eq!(admin.get("/api/v1/objects/lookup/geo")["spec"], json!({"kind": "table", "entries": {}}));
     assert_eq!(editor.ask("POST", &format!("{path}/close"), &Value::Null).code(), "409 draft-decided");
     server.stop();
 }
@@ -37,7 +37,7 @@ fn a_draft_whose_object_has_changed_is_stale_and_one_that_is_taken_back_is_over(
     let (_workspace, server, admin) = served();
     let author = admin.user(&server, "dora", Some("draft_editor"));
     let editor = admin.user(&server, "ed", Some("editor"));
-    admin.made("lookup", "geo", json!({"kind": "table"}));
+    admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
     let content = json!({"name": "geo", "spec": {"kind": "mmdb"}});
     let edit = json!({"action": "update", "kind": "lookup", "object": "geo", "content": content});
     let asked = json!({"title": "another table", "edits": [edit]});
@@ -45,7 +45,7 @@ fn a_draft_whose_object_has_changed_is_stale_and_one_that_is_taken_back_is_over(
     let (first, second) = (propose(), propose());
     let closed = author.ask("POST", &format!("/api/v1/drafts/{first}/close"), &Value::Null);
     assert_eq!(closed.json()["state"], "withdrawn", "{}", closed.text());
-    let changed = json!({"name": "geo", "spec": {"kind": "table", "path": "a.csv"}});
+    let changed = json!({"name": "geo", "spec": {"kind": "table", "entries": {"a": 1}}});
     assert_eq!(editor.ask("PUT", "/api/v1/objects/lookup/geo", &changed).status, 200);
     assert_eq!(author.get(&format!("/api/v1/drafts/{second}"))["stale"], json!({"kind": "lookup", "name": "geo"}));
     let approved = editor.ask("POST", &format!("/api/v1/drafts/{second}/approve"), &Value::Null);

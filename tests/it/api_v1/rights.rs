@@ -20,15 +20,15 @@ fn custom(admin: &ApiCaller, server: &Server, name: &str, grants: Value) -> ApiC
 #[test]
 fn a_custom_role_sees_and_changes_what_it_was_granted_alone() {
     let (_workspace, server, admin) = served();
-    admin.made("lookup", "geo", json!({"kind": "table"}));
-    let labelled = json!({"name": "prices", "labels": {"team": "shop"}, "spec": {"kind": "table"}});
+    admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
+    let labelled = json!({"name": "prices", "labels": {"team": "shop"}, "spec": {"kind": "table", "entries": {}}});
     assert_eq!(admin.ask("POST", "/api/v1/objects/lookup", &labelled).status, 201);
     let on_label = json!({"level": "manage", "on": {"kind": "lookup", "label": "team=shop"}});
     let shop = custom(&admin, &server, "shop", json!({"access": [on_label]}));
     assert_eq!(seen(&shop, "lookup"), ["prices"]);
     assert_eq!(seen(&shop, "source"), Vec::<String>::new());
     let put = |name: &str| {
-        let body = json!({"name": name, "labels": {"team": "shop"}, "spec": {"kind": "mmdb"}});
+        let body = json!({"name": name, "labels": {"team": "shop"}, "spec": {"kind": "table", "entries": {"a": 1}}});
         shop.ask("PUT", &format!("/api/v1/objects/lookup/{name}"), &body).code()
     };
     assert_eq!((put("prices"), put("geo")), ("200".to_owned(), "404 no-such-object".to_owned()));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Actor;
-use crate::object::{ObjectContent, ObjectId, ObjectKind};
+use crate::object::{ManagingFolder, ObjectContent, ObjectId, ObjectKind};
 
 /// One edit of one object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl ObjectEdit {
     }
 
     /// As the audit log says it.
-    pub(super) const fn done(&self) -> &'static str {
+    pub(crate) const fn done(&self) -> &'static str {
         match self {
             Self::Create { .. } => "created",
             Self::Update { .. } => "updated",
@@ -82,11 +82,24 @@ impl ObjectEdit {
 /// By which means a change comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeOrigin {
-    /// The files of a folder: what is created and updated is managed by them from then on.
+    /// The files of the folder that the server reads: what is created and updated is managed by them from then on.
     Folder,
+    /// The same of a folder that somebody applies from elsewhere.
+    Applied,
     /// A person or a program, through the API. What a folder manages is read-only to it, unless it is forced; then the object has
     /// drifted.
     Api { is_forced: bool },
+}
+
+impl ChangeOrigin {
+    /// The folder that manages what is created and updated.
+    pub(super) const fn folder(self) -> Option<ManagingFolder> {
+        match self {
+            Self::Folder => Some(ManagingFolder::Server),
+            Self::Applied => Some(ManagingFolder::Applied),
+            Self::Api { .. } => None,
+        }
+    }
 }
 
 /// In whose name a change is made.

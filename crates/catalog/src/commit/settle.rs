@@ -6,7 +6,7 @@ use super::edit::{Authority, CatalogChange, ChangeOrigin, CommittedObject, EditD
 use super::loaded::LoadedObjects;
 use super::of_content;
 use crate::error::CatalogError;
-use crate::object::{CatalogObject, ContentProblem, ManagedBy, ObjectContent};
+use crate::object::{CatalogObject, ContentProblem, ManagedBy, ManagingFolder, ObjectContent};
 use crate::specs::check_spec;
 use crate::store::CatalogTransaction;
 
@@ -23,7 +23,7 @@ impl SettledEdit {
     pub(super) fn differs(&self) -> bool {
         match (&self.before, &self.after) {
             (Some(before), Some(after)) => {
-                let is_same = before.content == after.content && before.is_managed() == after.is_managed();
+                let is_same = before.content == after.content && before.folder() == after.folder();
                 // What a folder says again of an object that has drifted settles it.
                 let is_settled = !before.is_drifted() || before.managed_by == after.managed_by;
                 !(is_same && is_settled)
@@ -83,17 +83,17 @@ fn after(
     before: Option<&CatalogObject>,
     revision: u64,
 ) -> Option<CatalogObject> {
-    let applied = ManagedBy::Folder { applied_revision: revision };
+    let applied = |folder| ManagedBy::Folder { applied_revision: revision, folder };
     let was_managed_by = before.map_or(ManagedBy::Nobody, |before| before.managed_by);
     let (content, managed_by) = match edit {
         ObjectEdit::Delete { .. } => return None,
-        ObjectEdit::Adopt { .. } => {
-            (before?.content.clone(), if before?.is_managed() { was_managed_by } else { applied })
-        }
+        ObjectEdit::Adopt { .. } => (
+            before?.content.clone(),
+            if before?.is_managed() { was_managed_by } else { applied(ManagingFolder::Server) },
+        ),
         ObjectEdit::Release { .. } => (before?.content.clone(), ManagedBy::Nobody),
         ObjectEdit::Create { content, .. } | ObjectEdit::Update { content, .. } => {
-            let is_of_folder = change.origin == ChangeOrigin::Folder;
-            (content.clone(), if is_of_folder { applied } else { was_managed_by })
+            (content.clone(), change.origin.folder().map_or(was_managed_by, applied))
         }
     };
     Some(CatalogObject {

@@ -2,9 +2,10 @@
 
 use super::{CatalogPlan, PlannedChange};
 use crate::audit::Actor;
+use crate::catalog::Catalog;
 use crate::commit::{Authority, CatalogChange, ChangeOrigin, ObjectEdit};
 use crate::entropy::Entropy;
-use crate::object::ObjectId;
+use crate::object::{ManagingFolder, ObjectId};
 
 impl CatalogPlan {
     /// The change that carries the plan out, on its base revision or not at all. None when the plan has problems.
@@ -21,12 +22,29 @@ impl CatalogPlan {
             workspace: self.workspace.clone(),
             edits,
             expected_revision: Some(self.base_revision),
-            origin: ChangeOrigin::Folder,
+            origin: match self.folder {
+                Some(ManagingFolder::Applied) => ChangeOrigin::Applied,
+                Some(ManagingFolder::Server) | None => ChangeOrigin::Folder,
+            },
             authority,
             actor,
             at_us,
             idempotency: None,
         })
+    }
+}
+
+impl Catalog {
+    /// The change that carries a plan out, with ids of this catalog's making. None when the plan has problems.
+    #[must_use]
+    pub fn change_of(
+        &self,
+        plan: &CatalogPlan,
+        authority: Authority,
+        actor: Actor,
+        at_us: i64,
+    ) -> Option<CatalogChange> {
+        plan.change(authority, actor, at_us, self.entropy())
     }
 }
 

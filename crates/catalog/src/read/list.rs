@@ -78,7 +78,11 @@ impl ListQuery {
             add(labelled, vec![name.as_str().into(), value.as_str().into()]);
         }
         if let Some(managed) = self.managed_by {
-            add("is_managed = #", vec![(managed == ManagedFilter::Folder).into()]);
+            let condition = match managed {
+                ManagedFilter::Nobody => "is_managed = 0",
+                ManagedFilter::Folder => "is_managed <> 0",
+            };
+            add(condition, Vec::new());
         }
         if let Some(owner) = &self.owner {
             add("owner = #", vec![owner.as_str().into()]);

@@ -1,12 +1,17 @@
 //! Objects as rows of the table of versions.
 
 use crate::error::CatalogError;
-use crate::object::{CatalogObject, ManagedBy, ObjectContent, ObjectId};
+use crate::object::{CatalogObject, ManagedBy, ManagingFolder, ObjectContent, ObjectId};
 use crate::store::{StoreCell, StoredRow};
 
 /// The columns that [`object`] reads and [`object_cells`] writes, in order.
 pub(crate) const OBJECT_COLUMNS: &str = "id, revision, workspace, kind, name, labels, owner, spec, created_at_us, updated_at_us, is_managed, \
      applied_revision";
+
+/// In the column `is_managed`: nobody, the folder of the server, one that was applied from elsewhere.
+const NOBODY: i64 = 0;
+const OF_SERVER: i64 = 1;
+const APPLIED: i64 = 2;
 
 /// Reads a row of [`OBJECT_COLUMNS`].
 pub(crate) fn object(row: &StoredRow) -> Result<CatalogObject, CatalogError> {
@@ -18,8 +23,11 @@ pub(crate) fn object(row: &StoredRow) -> Result<CatalogObject, CatalogError> {
         spec: serde_json::from_str(&row.text(7)?)?,
     };
     let managed_by = match (row.integer(10)?, row.integer_or_null(11)?) {
-        (0, _) | (_, None) => ManagedBy::Nobody,
-        (_, Some(applied)) => ManagedBy::Folder { applied_revision: u64::try_from(applied).unwrap_or(0) },
+        (NOBODY, _) | (_, None) => ManagedBy::Nobody,
+        (how, Some(applied)) => ManagedBy::Folder {
+            applied_revision: u64::try_from(applied).unwrap_or(0),
+            folder: if how == APPLIED { ManagingFolder::Applied } else { ManagingFolder::Server },
+        },
     };
     Ok(CatalogObject {
         id: ObjectId::parse(&row.text(0)?)?,
@@ -35,9 +43,10 @@ pub(crate) fn object(row: &StoredRow) -> Result<CatalogObject, CatalogError> {
 /// The cells of [`OBJECT_COLUMNS`].
 pub(crate) fn object_cells(object: &CatalogObject) -> Result<Vec<StoreCell>, CatalogError> {
     let ObjectContent { kind, name, labels, owner, spec } = &object.content;
-    let applied_revision = match object.managed_by {
-        ManagedBy::Nobody => None,
-        ManagedBy::Folder { applied_revision } => Some(applied_revision),
+    let (is_managed, applied_revision) = match object.managed_by {
+        ManagedBy::Nobody => (NOBODY, None),
+        ManagedBy::Folder { applied_revision, folder: ManagingFolder::Server } => (OF_SERVER, Some(applied_revision)),
+        ManagedBy::Folder { applied_revision, folder: ManagingFolder::Applied } => (APPLIED, Some(applied_revision)),
     };
     Ok(vec![
         object.id.as_str().into(),
@@ -50,7 +59,7 @@ pub(crate) fn object_cells(object: &CatalogObject) -> Result<Vec<StoreCell>, Cat
         spec.to_string().into(),
         object.created_at_us.into(),
         object.updated_at_us.into(),
-        object.is_managed().into(),
+        is_managed.into(),
         applied_revision.into(),
     ])
 }

@@ -8,7 +8,7 @@ use tidegate_catalog::*;
 
 use crate::rig::{CatalogRig, CatalogTest, KEY, PRODUCTION, SeededEntropy, SqliteRig, content};
 
-const ALL: PlanOptions = PlanOptions { prune: true, take_over: true };
+const ALL: PlanOptions = PlanOptions { prune: true, take_over: true, folder: None };
 
 /// Few names, so that two folders have many in common.
 fn folder() -> impl Strategy<Value = Vec<WantedObject>> {
@@ -60,13 +60,13 @@ fn carry_out(snapshot: &mut CatalogSnapshot, plan: &CatalogPlan) {
                 created_at_us: 0,
                 updated_at_us: 0,
                 revision,
-                managed_by: ManagedBy::Folder { applied_revision: revision },
+                managed_by: ManagedBy::Folder { applied_revision: revision, folder: ManagingFolder::Server },
             }),
             PlannedChange::Update { id, content, .. } => {
                 let object = snapshot.objects.iter_mut().find(|object| object.id == id).unwrap();
                 object.content = content;
                 object.revision = revision;
-                object.managed_by = ManagedBy::Folder { applied_revision: revision };
+                object.managed_by = ManagedBy::Folder { applied_revision: revision, folder: ManagingFolder::Server };
             }
             PlannedChange::Delete { id, .. } => snapshot.objects.retain(|object| object.id != id),
         }
@@ -153,7 +153,7 @@ proptest! {
             let of_others = matches!(change, PlannedChange::Update { id, .. } if unmanaged.contains(&id));
             prop_assert!(!of_others, "{:?}", change);
         }
-        let deleted: usize = plan(&there, &b, PlanOptions { prune: true, take_over: false }).counts().2;
+        let deleted: usize = plan(&there, &b, PlanOptions { prune: true, take_over: false, folder: None }).counts().2;
         prop_assert_eq!(deleted, careful.left.len());
     }
 
@@ -316,7 +316,7 @@ fn a_plan_is_applied_on_its_revision_or_not_at_all() {
     // What a person made stands in the way until it is taken over, and is never deleted.
     test.made(ObjectKind::Source, "mine", json!({}));
     let third = [second.clone(), vec![source("mine", None, 1)]].concat();
-    let made = plan(&test.snapshot(), &third, PlanOptions { prune: true, take_over: false });
+    let made = plan(&test.snapshot(), &third, PlanOptions { prune: true, take_over: false, folder: None });
     assert!(matches!(&made.problems[..], [PlanProblem::NotManaged { name, .. }] if name == "mine"), "{made:?}");
     assert!(made.change(Authority::Program, Actor::default(), 0, SeededEntropy::new(0).as_ref()).is_none());
     assert!(plan(&test.snapshot(), &second, ALL).is_empty());

@@ -42,7 +42,7 @@ fn measure<R: CatalogRig>(store: &str) {
     let mut wanted = wanted(10_000);
     println!("{store}, {} objects", wanted.len());
     let plan_of =
-        |wanted: &[WantedObject]| plan(&test.snapshot(), wanted, PlanOptions { prune: true, take_over: true });
+        |wanted: &[WantedObject]| plan(&test.snapshot(), wanted, PlanOptions { prune: true, take_over: true, folder: None });
     let change = |plan: &CatalogPlan| {
         let entropy = SeededEntropy::new(test.tick() as u64);
         plan.change(Authority::Program, Actor::default(), test.tick(), entropy.as_ref()).unwrap()

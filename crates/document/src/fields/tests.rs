@@ -158,6 +158,28 @@ fn a_variable_is_read_for_those_who_hand_in_how() {
 }
 
 #[test]
+fn a_secret_is_read_for_those_who_hand_in_how_and_one_that_nobody_can_tell_is_no_problem() {
+    let node = DocumentNode::from_json(&json!({"a": "secret:one", "b": "secret:two", "c": {"d": "secret:three"}}));
+    fn secrets(name: &str) -> SecretText {
+        match name {
+            "one" => SecretText::Known("hunter2".to_owned()),
+            "two" => SecretText::Absent,
+            _ => SecretText::NotAtHand,
+        }
+    }
+    let mut problems = Vec::new();
+    let mut fields = Fields::new(Path::new("shop.yaml"), &node, &mut problems).with_secrets(&secrets);
+    let made = (fields.required("a", "x"), fields.text("b"), fields.settings("c"));
+    fields.finish();
+    assert_eq!(
+        (made.0.as_deref(), made.1, Value::Object(made.2)),
+        (Some("hunter2"), None, json!({"d": "secret:three"}))
+    );
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].message, "`b` asks for the secret \"two\", which is not there");
+}
+
+#[test]
 fn a_whole_number_is_text_as_it_is_written() {
     let node = yaml::parse("a: 0123456789012345\nb: 7\nc: 1.5\nd: 0x1F\n").unwrap();
     let (made, problems) =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
 
-use super::{DocumentNode, Fields, NAME_CHARS_MAX, Tree, shortened};
+use super::{DocumentNode, Fields, NAME_CHARS_MAX, SECRET_PREFIX, SecretText, Tree, shortened};
 use crate::problem::QUOTED_CHARS_MAX;
 use crate::units;
 
@@ -38,6 +38,9 @@ impl<'a> Fields<'a> {
     }
 
     fn expand(&mut self, name: &str, line: usize, text: &str) -> Option<String> {
+        if let Some((secret, secrets)) = text.strip_prefix(SECRET_PREFIX).zip(self.secrets) {
+            return self.revealed(name, line, secrets(secret), secret);
+        }
         let variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let Some((variable, variables)) = variable.zip(self.variables) else { return Some(text.to_owned()) };
         let value = variables(variable);
@@ -47,6 +50,20 @@ impl<'a> Fields<'a> {
             self.problem_at(name, line, message, format!("set {variable} before you start tidegate"));
         }
         value
+    }
+
+    fn revealed(&mut self, name: &str, line: usize, found: SecretText, secret: &str) -> Option<String> {
+        match found {
+            SecretText::Known(value) => Some(value),
+            SecretText::NotAtHand => None,
+            SecretText::Absent => {
+                let secret = shortened(secret, NAME_CHARS_MAX);
+                let message = format!("`{}` asks for the secret {secret:?}, which is not there", self.at(name));
+                let fix = format!("keep its value with PUT /api/v1/secrets/{secret}, or name another one");
+                self.problem_at(name, line, message, fix);
+                None
+            }
+        }
     }
 
     /// Text that must be there; `example` is a value that it may have.
@@ -251,7 +268,10 @@ impl<'a> Fields<'a> {
     fn expanded(&mut self, name: &str, node: &DocumentNode) -> Value {
         match &node.value {
             // What is not set is noted; the value is then nobody's any more.
-            Tree::Text(text) => self.expand(name, node.line, text).unwrap_or_default().into(),
+            Tree::Text(text) => {
+                let otherwise = if text.starts_with(SECRET_PREFIX) { text.as_str() } else { "" };
+                self.expand(name, node.line, text).unwrap_or_else(|| otherwise.to_owned()).into()
+            }
             Tree::List(items) => items.iter().map(|item| self.expanded(name, item)).collect::<Vec<_>>().into(),
             Tree::Map(inner) => {
                 let expanded = inner

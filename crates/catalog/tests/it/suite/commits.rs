@@ -276,7 +276,7 @@ pub fn what_a_folder_manages_is_read_only_until_forced_or_released(test: &Catalo
         ..CatalogChange::by_program(PRODUCTION, edits, test.tick())
     };
     let id = test.commit_change(&folder(vec![create])).unwrap().objects[0].id.clone();
-    assert_eq!(test.get(&id).managed_by, ManagedBy::Folder { applied_revision: 1 });
+    assert_eq!(test.get(&id).managed_by, ManagedBy::Folder { applied_revision: 1, folder: ManagingFolder::Server });
     let edit = || test.respecified(&id, json!({ "a": 2 }));
     assert!(matches!(test.commit(vec![edit()]), Err(CatalogError::Managed { .. })));
     let delete = ObjectEdit::Delete { id: id.clone(), expected: None };

@@ -179,7 +179,7 @@ pub fn secrets_in_specs_are_masked(test: &CatalogTest) {
     let draft = test.wait(test.catalog.propose("t", &change)).unwrap();
     assert!(!serde_json::to_string(&draft.objects).unwrap().contains("hunter2"), "what is shown to who decides");
     let folder = exported(&test.snapshot());
-    let planned = plan(&test.snapshot(), &folder, PlanOptions { prune: true, take_over: true });
+    let planned = plan(&test.snapshot(), &folder, PlanOptions { prune: true, take_over: true, folder: None });
     for printed in [format!("{change:?}"), format!("{draft:?}"), format!("{folder:?}"), format!("{planned:?}")] {
         assert!(!printed.contains("hunter2"), "{printed}");
     }

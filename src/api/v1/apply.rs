@@ -1,0 +1,143 @@
+//! A folder that is applied from elsewhere: the catalog says what the folder says, and what runs follows, all of it or nothing.
+
+use axum::extract::{Request, State};
+use hyper::StatusCode;
+use tidegate_api_types::control::{ApplyFolder, ApplyQuery, FolderApplied};
+use tidegate_api_types::path;
+use tidegate_api_types::reload::WorkspaceProblem;
+use tidegate_api_types::workspace::FolderDocument;
+use tidegate_catalog::{CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, Verb, WantedObject, plan};
+
+use super::asker::{OfApi, Requester, workspace_of};
+use super::blobs::{has_blob, is_sha256};
+use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};
+use super::permit::may;
+use super::shown::name;
+use crate::api::extract::{Query, body, parsed};
+use crate::api::refusal::ApiRefusal;
+use crate::api::{CatalogSettings, SharedApi};
+
+/// Makes the catalog say what a folder says. Objects are managed by it from then on. Nothing is changed when anything of it is refused.
+#[utoipa::path(post, path = path::APPLY, tag = "plans", operation_id = "apply_folder",
+    params(ApplyQuery), request_body = ApplyFolder,
+    responses((status = 200, body = FolderApplied), ApiRefusal))]
+pub(super) async fn apply(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<ApplyQuery>,
+    request: Request,
+) -> Result<axum::Json<FolderApplied>, ApiRefusal> {
+    let asked: ApplyFolder = parsed(&body(&shared, request, FOLDER_BYTES_MAX, "a folder").await?)?;
+    let workspace = workspace_of(ObjectKind::Source, query.workspace.as_deref());
+    let settings = &shared.settings.catalog;
+    let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
+    if asked.base_revision.is_some_and(|expected| expected != snapshot.revision) {
+        return Err(stale(&shared, snapshot.revision).await?);
+    }
+    let wanted = wanted(settings, &snapshot, (&asked.documents, &asked.files), asked.take_over);
+    refuse(written(settings, &asked.documents, &wanted), |count| {
+        let detail = format!("secrets are written down in {count} fields of the folder, and nothing was changed");
+        ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
+    })?;
+    refuse(missing(settings, &asked), |count| {
+        let detail = format!("{count} files of the folder are not there, and nothing was changed");
+        ApiRefusal::unprocessable("missing-files", detail, "send what `problems` names, then apply again")
+    })?;
+    let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: Some(ManagingFolder::Applied) };
+    let planned = plan(&snapshot, &wanted, options);
+    refuse(problems(settings, &planned), |count| {
+        let detail = format!("the folder has {count} problems, and nothing was changed");
+        ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
+    })?;
+    let is_visible = |kind, of: &str| match (asker.acting(), snapshot.named(kind, of)) {
+        (Some(acting), Some(object)) => may(acting, Verb::View, object, Some(&snapshot)).is_ok(),
+        _ => true,
+    };
+    let left = planned.left.iter().filter(|(kind, of)| is_visible(*kind, of)).map(|(kind, of)| name(*kind, of));
+    let (created, updated, deleted) = planned.counts();
+    let mut applied = FolderApplied {
+        revision: snapshot.revision,
+        dry_run: query.dry_run,
+        created: created as u64,
+        updated: updated as u64,
+        deleted: deleted as u64,
+        changes: Vec::new(),
+        left: left.collect(),
+        running: None,
+    };
+    if planned.changes.is_empty() {
+        return Ok(axum::Json(applied));
+    }
+    let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
+    let change = change.ok_or_else(|| ApiRefusal::failed("the folder was not applied", &"its plan has problems"))?;
+    let ordered = shared.execute(CatalogOrder::Change(change), query.dry_run).await?;
+    applied.revision = ordered.committed.revision;
+    applied.running = ordered.running;
+    applied.changes = planned.changes.into_iter().map(planned_object).collect();
+    Ok(axum::Json(applied))
+}
+
+/// Why a plan of another revision is not applied.
+async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefusal> {
+    let maker = shared.settings.catalog.catalog.maker_of(revision).await.map_err(|error| shared.refused(error))?;
+    let by = maker.map_or_else(|| "the server or whoever has its admin token".to_owned(), |maker| maker.to_string());
+    let detail = format!("revision {revision} was applied meanwhile by {by}");
+    Ok(ApiRefusal::new(StatusCode::PRECONDITION_FAILED, "stale-plan", detail, "plan again").in_field("base_revision"))
+}
+
+/// With problems, the refusal that tells how many there are.
+fn refuse(problems: Vec<WorkspaceProblem>, refusal: impl FnOnce(usize) -> ApiRefusal) -> Result<(), ApiRefusal> {
+    if problems.is_empty() { Ok(()) } else { Err(refusal(problems.len()).with_problems(problems)) }
+}
+
+/// Secrets that are written down in documents.
+fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[WantedObject]) -> Vec<WorkspaceProblem> {
+    let found = documents.iter().zip(wanted).filter_map(|(document, wanted)| {
+        let field = (settings.written_secret)(wanted.kind, &document.document)?;
+        let instead = if field.starts_with("write_key") {
+            "take it away and make one with `tidegate write-key create`"
+        } else {
+            "`secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
+        };
+        Some(WorkspaceProblem {
+            file: file(settings, wanted.kind, &wanted.name),
+            line: 0,
+            message: format!("`{field}` holds a secret that is written down"),
+            fix: format!("write `${{NAME}}` for a variable of the server's environment, or {instead}"),
+        })
+    });
+    found.collect()
+}
+
+/// Files that the server does not have.
+fn missing(settings: &CatalogSettings, asked: &ApplyFolder) -> Vec<WorkspaceProblem> {
+    let absent = asked.files.iter().filter(|(_, sha256)| !is_sha256(sha256) || !has_blob(&settings.files, sha256));
+    let problem = |(path, sha256): (&String, &String)| WorkspaceProblem {
+        file: path.clone(),
+        line: 0,
+        message: format!("the server does not have the content {sha256:?}"),
+        fix: "send it with PUT /api/v1/blobs/{sha256}, named by its SHA-256 in 64 hexadecimal digits".to_owned(),
+    };
+    absent.map(problem).collect()
+}
+
+fn problems(settings: &CatalogSettings, planned: &CatalogPlan) -> Vec<WorkspaceProblem> {
+    use tidegate_catalog::PlanProblem::{Cycle, NotManaged, NotOfFolder, OfOtherFolder, Twice};
+    let problem = |problem: &tidegate_catalog::PlanProblem| {
+        let (of, fix) = match problem {
+            NotManaged { kind, name } | OfOtherFolder { kind, name, .. } => {
+                (file(settings, *kind, name), "apply with `take_over`, or take it out of the folder")
+            }
+            NotOfFolder { kind, name } | Twice { kind, name } => {
+                (file(settings, *kind, name), "take it out of the folder")
+            }
+            Cycle(_) => (String::new(), "rename in two steps"),
+        };
+        WorkspaceProblem { file: of, line: 0, message: problem.to_string(), fix: fix.to_owned() }
+    };
+    planned.problems.iter().map(problem).collect()
+}
+
+fn file(settings: &CatalogSettings, kind: ObjectKind, name: &str) -> String {
+    (settings.folder_file)(kind, name).unwrap_or_else(|| format!("{kind} {name}"))
+}

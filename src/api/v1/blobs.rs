@@ -1,0 +1,168 @@
+//! Files that documents name, by their content: sent before a folder is applied, and given to whoever may see what names them.
+
+use std::io;
+use std::path::Path;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use hyper::StatusCode;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tidegate_api_types::control::StoredBlob;
+use tidegate_api_types::object::WorkspaceQuery;
+use tidegate_api_types::path;
+use tidegate_catalog::{CatalogObject, Labels, ObjectContent, ObjectKind, RightsTarget, Verb, authorise};
+use tidegate_process::whole_file;
+
+use super::asker::{OfApi, Requester, workspace_of};
+use super::permit::may;
+use super::refused::{absent, denied};
+use crate::api::SharedApi;
+use crate::api::extract::{Query, blocking, body};
+use crate::api::refusal::ApiRefusal;
+
+/// As large as a component may be that is read from a folder.
+const BLOB_BYTES_MAX: usize = 64 << 20;
+/// Files that are kept. Those that nothing names any more are among them.
+const BLOBS_MAX: usize = 10_000;
+const NO_BLOB: &str = "there is no such file that you may see";
+/// Kinds of objects that name files.
+const OF_FILES: [ObjectKind; 3] = [ObjectKind::Function, ObjectKind::Lookup, ObjectKind::Destination];
+
+/// The SHA-256 in a path.
+pub(super) struct BlobInPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for BlobInPath {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
+        let sha256 = params.iter().next().map(|(_, value)| value).unwrap_or_default();
+        if is_sha256(sha256) {
+            return Ok(Self(sha256.to_owned()));
+        }
+        let fix = "name the file by the SHA-256 of its content, in 64 hexadecimal digits";
+        Err(ApiRefusal::bad("sha256", "the path names no SHA-256", fix).in_field("sha256"))
+    }
+}
+
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether the file with this content is kept.
+pub(super) fn has_blob(folder: &Path, sha256: &str) -> bool {
+    folder.join(sha256).is_file()
+}
+
+/// Keeps a file: the component of a function or a destination, the table of a lookup. Documents that are applied afterwards name it.
+#[utoipa::path(put, path = path::BLOB, tag = "plans", operation_id = "store_blob",
+    params(("sha256" = String, Path), WorkspaceQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 201, body = StoredBlob), (status = 200, body = StoredBlob), ApiRefusal))]
+pub(super) async fn store(
+    State(shared): OfApi,
+    asker: Requester,
+    BlobInPath(sha256): BlobInPath,
+    Query(query): Query<WorkspaceQuery>,
+    request: Request,
+) -> Result<(StatusCode, axum::Json<StoredBlob>), ApiRefusal> {
+    shared.may_store(&asker, &workspace_of(ObjectKind::Function, query.workspace.as_deref())).await?;
+    let bytes = body(&shared, request, BLOB_BYTES_MAX, "a file").await?;
+    let (folder, name, content) = (shared.settings.catalog.files.clone(), sha256.clone(), bytes.clone());
+    let kept = blocking(move || {
+        let is_right = HEXLOWER.encode(&Sha256::digest(&content)) == name;
+        is_right.then(|| keep(&folder, &name, &content))
+    });
+    let status = match kept.await? {
+        None => {
+            let fix = "send the file whose hash the path names, whole";
+            return Err(ApiRefusal::unprocessable("wrong-hash", "the body has another SHA-256 than the path", fix));
+        }
+        Some(Ok(true)) => StatusCode::CREATED,
+        Some(Ok(false)) => StatusCode::OK,
+        Some(Err(error)) if error.kind() == io::ErrorKind::QuotaExceeded => {
+            let fix = "remove files of `store/files` in the data directory that nothing names";
+            return Err(ApiRefusal::new(StatusCode::INSUFFICIENT_STORAGE, "store-full", error.to_string(), fix));
+        }
+        Some(Err(error)) => return Err(ApiRefusal::failed("the file could not be kept", &error)),
+    };
+    Ok((status, axum::Json(StoredBlob { sha256, bytes: bytes.len() as u64 })))
+}
+
+/// A file that an object names which whoever asks may view.
+#[utoipa::path(get, path = path::BLOB, tag = "plans", operation_id = "show_blob",
+    params(("sha256" = String, Path), WorkspaceQuery),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), ApiRefusal))]
+pub(super) async fn show(
+    State(shared): OfApi,
+    asker: Requester,
+    BlobInPath(sha256): BlobInPath,
+    Query(query): Query<WorkspaceQuery>,
+) -> Result<([(HeaderName, HeaderValue); 1], Bytes), ApiRefusal> {
+    if let Some(acting) = asker.acting() {
+        let settings = &shared.settings.catalog;
+        let workspace = workspace_of(ObjectKind::Function, query.workspace.as_deref());
+        let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
+        let names_it = |object: &&CatalogObject| {
+            let files = object.content.spec.get(settings.files_field).and_then(Value::as_object);
+            files.is_some_and(|files| files.values().any(|known| known.as_str() == Some(&sha256)))
+        };
+        let mut naming = snapshot.objects.iter().filter(names_it);
+        if !naming.any(|object| may(acting, Verb::View, object, Some(&snapshot)).is_ok()) {
+            return Err(absent(NO_BLOB));
+        }
+    }
+    let path = shared.settings.catalog.files.join(&sha256);
+    let read = blocking(move || std::fs::read(path)).await?;
+    let bytes = read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => absent(NO_BLOB),
+        _ => ApiRefusal::failed("the file could not be read", &error),
+    })?;
+    let kind = HeaderValue::from_static("application/octet-stream");
+    Ok(([(header::CONTENT_TYPE, kind)], bytes.into()))
+}
+
+impl SharedApi {
+    /// Whoever may make or change something that names files, may send them.
+    async fn may_store(&self, asker: &Requester, workspace: &str) -> Result<(), ApiRefusal> {
+        let Some(acting) = asker.acting() else { return Ok(()) };
+        let mut denial = None;
+        for kind in OF_FILES {
+            let (name, labels) = (String::new(), Labels::new());
+            let content = ObjectContent { kind, name, labels, owner: None, spec: Value::Null };
+            match authorise(acting, Verb::Create.into(), &RightsTarget::of_new(workspace, &content, |_, _| None)) {
+                Ok(()) => return Ok(()),
+                Err(found) => denial = Some(found),
+            }
+        }
+        let snapshot = self.settings.catalog.catalog.snapshot(workspace, None).await;
+        let snapshot = snapshot.map_err(|error| self.refused(error))?;
+        let mut others = snapshot.objects.iter().filter(|object| OF_FILES.contains(&object.content.kind));
+        let may_change = others.any(|object| may(acting, Verb::Update, object, None).is_ok());
+        match denial.filter(|_| !may_change) {
+            Some(denial) => Err(denied(&denial)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps a file unless it is there; answers whether it was new.
+fn keep(folder: &Path, sha256: &str, bytes: &[u8]) -> io::Result<bool> {
+    if has_blob(folder, sha256) {
+        return Ok(false);
+    }
+    std::fs::create_dir_all(folder)?;
+    if std::fs::read_dir(folder)?.count() >= BLOBS_MAX {
+        let message = format!("{BLOBS_MAX} files are kept, and no more");
+        return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+    }
+    match whole_file::create(&folder.join(sha256), bytes) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}

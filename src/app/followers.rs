@@ -1,0 +1,38 @@
+//! Who hears of a change of what runs: the admin API of names, destinations of grants, the keeper of the quarantine of its bounds.
+
+use std::sync::Arc;
+
+use tidegate_state::QuarantineBounds;
+use tokio::sync::watch;
+
+use super::active_runtimes::{self, WorkspaceGrants};
+use super::granted_tables;
+use crate::api::WorkspaceNames;
+use crate::config::Workspace;
+
+/// Who hears of a change.
+pub(super) struct Followers {
+    pub(super) names: watch::Sender<Arc<WorkspaceNames>>,
+    pub(super) grants: watch::Sender<Arc<WorkspaceGrants>>,
+    pub(super) quarantine: watch::Sender<QuarantineBounds>,
+}
+
+impl Followers {
+    pub(super) fn new(workspace: &Workspace) -> Self {
+        Self {
+            names: watch::Sender::new(Arc::new(names(workspace))),
+            grants: watch::Sender::new(Arc::new(active_runtimes::grants(workspace))),
+            quarantine: watch::Sender::new(workspace.quarantine.clone()),
+        }
+    }
+}
+
+/// What the workspace says of names, for the admin API.
+pub(super) fn names(workspace: &Workspace) -> WorkspaceNames {
+    WorkspaceNames {
+        sources: workspace.sources.keys().cloned().collect(),
+        functions: workspace.functions.keys().cloned().collect(),
+        syncs: active_runtimes::used(workspace),
+        granted: granted_tables::granted(workspace),
+    }
+}
