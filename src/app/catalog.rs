@@ -137,6 +137,10 @@ impl OpenedCatalog {
 }
 
 impl FolderCatalog {
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The workspace that runs, as it is now.
     pub(super) async fn snapshot(&self) -> Result<CatalogSnapshot, CatalogError> {
         self.catalog.snapshot(api::WORKSPACE_DEFAULT, None).await

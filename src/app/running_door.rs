@@ -50,7 +50,7 @@ impl RunningDoor {
         catalog: &OpenedCatalog,
         uses: &[KeyUse],
     ) -> Result<Self, AppError> {
-        let mut catalog = CatalogWriteKeys::read(&catalog.settings().catalog).await?;
+        let mut catalog = CatalogWriteKeys::read(catalog.folder.catalog()).await?;
         let hasher = door::hasher();
         let mut folder = FolderEntrance::of(workspace, &hasher, HashSet::new());
         let uses: HashMap<(String, String), &KeyUse> =
