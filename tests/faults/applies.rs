@@ -1,5 +1,5 @@
-//! SIGKILL in the middle of applies, again and again: two folders are applied in turns, and after each death the catalog says what one of
-//! them says, whole, and what runs is that.
+//! SIGKILL in the middle of applies, again and again: two folders are applied from elsewhere in turns, and after each death the catalog
+//! says what one of them says, whole, and what runs is that.
 
 mod folder_side;
 mod left_catalog;
@@ -59,7 +59,6 @@ impl ApplyStory {
         for side in &self.sides {
             side.write(&self.workspace.dir.path().join(side.folder()));
         }
-        self.sides[0].write(&path);
         let mut control = Control::new(&self.workspace);
         // What the catalog says of each side when nothing is cut off, and how long an apply takes.
         let mut wanted: [Option<LeftCatalog>; 2] = [None, None];
@@ -67,6 +66,7 @@ impl ApplyStory {
         for side in [1, 0] {
             let server = ServerProcess::start(&path, "")?;
             control.address.clone_from(&server.admin);
+            self.keep_keys(&control)?;
             let started = Instant::now();
             let mut apply = self.apply(&control, side)?;
             let ended = wait(&mut apply).ok_or("an apply does not come to its end")?;
@@ -128,8 +128,6 @@ impl ApplyStory {
                 self.found.notes.push("an apply was answered, and the catalog has lost it".to_owned());
             }
         }
-        // A start applies its own folder, so it has to be the one that the catalog has.
-        self.sides[now].write(&path);
         self.look(control, wanted, now)?;
         Ok(now)
     }
@@ -144,10 +142,11 @@ impl ApplyStory {
             self.found.altered += 1;
             self.found.notes.push(format!("the audit log is not whole: {}", words(&verified)));
         }
-        let planned = control.command(&["plan", path.to_str().unwrap_or_default(), "--prune"]);
+        let folder = self.workspace.dir.path().join(self.sides[now].folder());
+        let planned = control.command(&["plan", folder.to_str().unwrap_or_default(), "--prune"]);
         if !planned.status.success() {
             self.found.altered += 1;
-            self.found.notes.push(format!("the folder of the catalog does not plan empty: {}", words(&planned)));
+            self.found.notes.push(format!("the folder that was applied does not plan empty: {}", words(&planned)));
         }
         let exported = tempfile::tempdir().map_err(|error| error.to_string())?;
         let folder = exported.path().join("exported");
@@ -180,6 +179,17 @@ impl ApplyStory {
         if left != wanted[now] {
             self.found.altered += 1;
             self.found.notes.push(format!("a start changed the catalog:\n{}", left.difference(wanted)));
+        }
+        Ok(())
+    }
+
+    /// Write keys are in no applied folder: the catalog keeps them, and files name them.
+    fn keep_keys(&self, control: &Control) -> Result<(), String> {
+        for (name, key) in self.sides.iter().flat_map(FolderSide::secrets) {
+            let answer = control.ask("PUT", &format!("/api/v1/secrets/{name}"), &json!({ "value": key }))?;
+            if answer.status != 200 {
+                return Err(format!("the secret {name} is not kept: {}", answer.body));
+            }
         }
         Ok(())
     }

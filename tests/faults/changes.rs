@@ -6,6 +6,7 @@
 mod change_kind;
 mod changing;
 mod contract_variant;
+mod elsewhere;
 mod logged;
 mod passing;
 mod scene;

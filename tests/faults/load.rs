@@ -1,7 +1,7 @@
 //! Clients as SDKs are: they number their events, send batches, and send a batch again until it is answered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ pub struct Load {
     pub ledger: Arc<Ledger>,
     /// Where the server listens now; it changes with each start.
     pub address: Arc<Mutex<String>>,
-    /// What clients show.
-    key: Arc<Mutex<String>>,
+    /// What clients show; each holds it as long as its request is under way.
+    key: Arc<RwLock<String>>,
     stop: Arc<AtomicBool>,
     /// Requests that were sent again.
     pub retries: Arc<AtomicU64>,
@@ -34,7 +34,7 @@ impl Load {
     pub fn start(ledger: Arc<Ledger>, key: &str, rate: u64) -> Self {
         let (stop, retries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let unknown_keys = Arc::new(AtomicU64::new(0));
-        let (address, key): (Arc<Mutex<String>>, _) = (Arc::default(), Arc::new(Mutex::new(basic(key))));
+        let (address, key): (Arc<Mutex<String>>, _) = (Arc::default(), Arc::new(RwLock::new(basic(key))));
         let gap = Duration::from_micros(1_000_000 * BATCH * ledger.clients() as u64 / rate.max(1));
         let clients = (0..ledger.clients())
             .map(|client| {
@@ -75,9 +75,9 @@ impl Load {
         Self { ledger, address, key, stop, retries, unknown_keys, clients }
     }
 
-    /// From the next request on clients show another key.
+    /// Clients show another key; no request is under way with the one before when this returns.
     pub fn show(&self, key: &str) {
-        *self.key.lock().expect("nobody panics with it") = basic(key);
+        *self.key.write().expect("nobody panics with it") = basic(key);
     }
 
     pub fn turn_to(&self, address: &str) {
@@ -94,9 +94,9 @@ impl Load {
 }
 
 /// The status of the answer, if there is one.
-fn send(address: &Mutex<String>, key: &Mutex<String>, body: &[u8]) -> Option<u16> {
+fn send(address: &Mutex<String>, key: &RwLock<String>, body: &[u8]) -> Option<u16> {
     let address = address.lock().expect("nobody panics with it").clone();
-    let key = key.lock().expect("nobody panics with it").clone();
+    let key = key.read().expect("nobody panics with it");
     let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
     try_request(&address, "POST", "/v1/batch", &headers, body).ok().map(|reply| reply.status)
 }

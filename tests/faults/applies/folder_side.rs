@@ -24,9 +24,14 @@ impl FolderSide {
         format!("side-{}", self.letter)
     }
 
-    /// A key for each source.
+    /// A key for each source, by the name of the secret that it is.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let name = |number: usize| format!("side-{}-{number}", self.letter);
+        (0..SOURCES).map(|number| (name(number), format!("{}-key-0123456789", name(number)))).collect()
+    }
+
     pub fn write_keys(&self) -> Vec<String> {
-        (0..SOURCES).map(|number| format!("side-{}-key-{number}-0123456789", self.letter)).collect()
+        self.secrets().into_iter().map(|(_, key)| key).collect()
     }
 
     /// Every file, by its path.
@@ -34,11 +39,11 @@ impl FolderSide {
         let letter = self.letter;
         let mut files = Vec::new();
         let mut add = |file: String, document: Value| files.push((file, document));
-        for (number, key) in self.write_keys().into_iter().enumerate() {
+        for (number, (secret, _)) in self.secrets().into_iter().enumerate() {
             let rate = if letter == 'a' { 1_000 + number } else { 2_000 + number };
             add(
                 format!("sources/source-{number}.yaml"),
-                json!({"kind": "http", "write_key": key, "rate": format!("{rate}/s")}),
+                json!({"kind": "http", "write_key": format!("secret:{secret}"), "rate": format!("{rate}/s")}),
             );
             let sync = json!({
                 "source": format!("source-{number}"), "destination": format!("place-{}", number % 4),
@@ -71,41 +76,30 @@ impl FolderSide {
         files
     }
 
-    /// Makes a folder say this and nothing else; its `tidegate.yaml` stays.
+    /// Makes a new folder that says this.
     pub fn write(&self, folder: &Path) {
-        for kind in ["sources", "syncs", "destinations", "lookups", "functions", "events"] {
-            let _ = std::fs::remove_dir_all(folder.join(kind));
-        }
         for (file, document) in self.documents() {
             let path = folder.join(file);
             std::fs::create_dir_all(path.parent().unwrap_or(folder)).expect("a folder");
             std::fs::write(path, format!("{document:#}\n")).expect("a file");
         }
-        let main = folder.join("tidegate.yaml");
-        if !main.exists() {
-            std::fs::write(main, "# What each default is, `tidegate init` shows.\n").expect("a file");
-        }
+        let main = "# What each default is, `tidegate init` shows.\n";
+        std::fs::write(folder.join("tidegate.yaml"), main).expect("a file");
     }
 
-    /// Whether an exported folder says this and nothing else. Write keys are in no export.
+    /// Whether an exported folder says this, what the server's own folder says, and nothing else.
     pub fn is_exported(&self, folder: &Path) -> bool {
         let documents = self.documents();
         let is_same = |(file, document): &(String, Value)| {
             let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
-            let mut wanted = document.clone();
-            if let (true, Value::Object(fields)) = (file.starts_with("sources/"), &mut wanted) {
-                fields.remove("write_key");
-            }
-            let mut found: Value = serde_json::from_str(&text).unwrap_or_default();
-            if let (true, Value::Object(fields)) = (file.starts_with("sources/"), &mut found) {
-                fields.remove("write_key");
-            }
-            found == wanted
+            serde_json::from_str(&text).ok().as_ref() == Some(document)
         };
-        // One more is `tidegate.yaml`.
-        documents.iter().all(is_same) && files(folder) == documents.len() + 1
+        documents.iter().all(is_same) && files(folder) == documents.len() + OF_SERVER
     }
 }
+
+/// `tidegate.yaml`, and the source, destination and sync of `tidegate init`.
+const OF_SERVER: usize = 4;
 
 fn properties_of(letter: char) -> Value {
     json!({letter.to_string(): {"type": "number"}})

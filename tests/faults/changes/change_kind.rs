@@ -36,7 +36,7 @@ pub enum ChangeKind {
     ObjectOfApi,
     /// A sync that the API makes, changes and deletes.
     SyncOfApi,
-    /// The folder is applied as it is.
+    /// A folder from elsewhere is applied: it has a sync, has it otherwise, has it no more.
     FolderApplied,
     /// The folder has a problem: nothing changes.
     FolderWrong,

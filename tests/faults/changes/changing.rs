@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::change_kind::ChangeKind;
 use super::contract_variant::ContractVariant;
+use super::elsewhere::ElsewhereFolder;
 use super::passing::Passing;
 use super::scene::{CONTRACT_OF_APP, Scene};
 use crate::control::{Answered, Control, words};
 use crate::load::Load;
-use crate::{Dice, Found, pass};
+use crate::{Dice, Found};
 
 /// How the clients of a source are told where to go, and by which key.
 pub struct Clients {
@@ -29,6 +29,7 @@ pub struct Changing {
     /// Of the door.
     pub address: String,
     pub passing: Passing,
+    elsewhere: ElsewhereFolder,
     /// The far side of the destination plugin takes nothing.
     pub far_is_down: Arc<AtomicBool>,
     dice: Dice,
@@ -38,8 +39,8 @@ pub struct Changing {
     versions: Vec<String>,
     /// Ids of objects that the API made, by kind and name.
     made: BTreeMap<String, String>,
-    /// The write key of `web` that the API made last: its name and what clients show.
-    api_key: Option<(String, String)>,
+    /// The name of the write key of `web` that the API made last, which clients show.
+    api_key: Option<String>,
     /// What was paused: kind and name.
     paused: Vec<(&'static str, &'static str)>,
     /// How often each answer was given, by what was asked.
@@ -47,7 +48,9 @@ pub struct Changing {
     unexpected: Vec<String>,
 }
 
-const DONE: [u16; 3] = [200, 201, 204];
+const DONE: [u16; 2] = [200, 201];
+/// What takes longer goes on behind the answer.
+const BEGUN: [u16; 2] = [200, 202];
 
 impl Changing {
     pub fn new(scene: Scene, control: Control, clients: Clients, far_is_down: Arc<AtomicBool>, seed: u64) -> Self {
@@ -57,6 +60,7 @@ impl Changing {
             clients,
             address: String::new(),
             passing: Passing::new(seed),
+            elsewhere: ElsewhereFolder::default(),
             far_is_down,
             dice: Dice::new(seed ^ 0x6368_616e_6765),
             turns: BTreeMap::new(),
@@ -138,7 +142,7 @@ impl Changing {
             }
             ChangeKind::ObjectOfApi => self.object_of_api(step),
             ChangeKind::SyncOfApi => self.sync_of_api(step),
-            ChangeKind::FolderApplied => self.apply("the folder is applied as it is", &[]),
+            ChangeKind::FolderApplied => self.folder_applied(),
             ChangeKind::FolderWrong => self.folder_is_wrong(step),
         }
         if self.dice.between(0, 15) == 0 {
@@ -150,31 +154,34 @@ impl Changing {
         usize::try_from(self.dice.between(0, of)).expect("a small number")
     }
 
-    /// Writes the folder, and has it take effect: by a reload or by an apply.
+    /// Writes the folder, and has it read again.
     fn commit(&mut self, kind: ChangeKind) {
-        let what = format!("{kind:?}");
-        if self.dice.between(0, 2) == 0 {
-            return self.apply(&what, &[]);
-        }
         self.scene.write();
-        self.reload(&what, &[200]);
+        self.reload(&format!("{kind:?}"), &json!({}), &[200]);
     }
 
-    fn reload(&mut self, what: &str, wanted: &[u16]) {
-        let answer = self.control.ask("POST", "/admin/reload", &json!({}));
-        self.expect(&format!("{what}, by a reload"), answer, wanted);
+    fn reload(&mut self, what: &str, endings: &Value, wanted: &[u16]) {
+        let answer = self.control.ask("POST", "/admin/reload", endings);
+        self.expect(what, answer, wanted);
     }
 
-    /// Writes the folder and applies it; `endings` are arguments.
+    /// Applies the folder that is elsewhere; `endings` are arguments.
     fn apply(&mut self, what: &str, endings: &[&str]) {
-        self.scene.write();
-        let path = self.scene.workspace.path();
+        let path = self.elsewhere.write(&self.scene.workspace);
         let Some(folder) = path.to_str() else { return };
         let output = self.control.command(&[&["apply", folder, "--prune"], endings].concat());
-        // 2: it is applied, and an object does not run yet: a destination is broken.
-        let is_done = matches!(output.status.code(), Some(0 | 2));
         let answer = format!("exit code {}", output.status.code().unwrap_or(-1));
-        self.note(format!("{what}, by an apply"), &answer, is_done, || words(&output));
+        // 2: it is applied, and something does not run yet: a destination is broken just now.
+        let is_done = matches!(output.status.code(), Some(0 | 2));
+        self.note(what.to_owned(), &answer, is_done, || words(&output));
+    }
+
+    fn folder_applied(&mut self) {
+        if let Some(sync) = self.elsewhere.go_on() {
+            self.apply("a folder is applied that has a sync no more", &["--drain", &sync]);
+        } else {
+            self.apply("a folder is applied", &[]);
+        }
     }
 
     fn function_of_store(&mut self, step: u64) {
@@ -202,7 +209,6 @@ impl Changing {
         if let Some((_, key)) = self.scene.app_keys.last() {
             self.clients.app.show(key);
         }
-        self.requests_end();
     }
 
     fn key_of_api(&mut self, step: u64) {
@@ -213,37 +219,32 @@ impl Changing {
                 let answer = self.control.ask("POST", KEYS, &json!({ "name": name }));
                 self.expect("a write key is made", answer, &DONE)
             }
-            (Some((name, _)), 1) => {
+            (Some(name), 1) => {
                 let path = format!("{KEYS}/{name}/rotate");
-                let answer = self.control.ask("POST", &path, &json!({"name": format!("api-{step}"), "grace": "1 h"}));
+                let answer =
+                    self.control.ask("POST", &path, &json!({"name": format!("api-{step}"), "grace_seconds": 3_600}));
                 self.expect("a write key is replaced", answer, &DONE)
             }
-            (Some((name, _)), _) => {
+            (Some(name), _) => {
                 let path = format!("{KEYS}/{name}");
                 self.clients.web.show(&self.scene.workspace.write_key);
-                self.requests_end();
                 let answer = self.control.ask("DELETE", &path, &Value::Null);
                 self.expect("a write key is revoked", answer, &DONE);
                 self.api_key = None;
                 return;
             }
         };
-        if let Some(key) = written_key(&answered) {
-            self.clients.web.show(&key);
-            self.api_key = Some((format!("api-{step}"), key));
+        if let Some(key) = answered["key"].as_str() {
+            self.clients.web.show(key);
+            self.api_key = Some(format!("api-{step}"));
         }
-    }
-
-    /// Requests that are under way with a key that goes are let to their end.
-    fn requests_end(&self) {
-        pass(Duration::from_millis(300));
     }
 
     fn pause(&mut self, step: u64, object: (&'static str, &'static str)) {
         let word = if step.is_multiple_of(2) { "pause" } else { "resume" };
         let (kind, name) = object;
         let answer = self.control.ask("POST", &format!("/api/v1/objects/{kind}/{name}/{word}"), &Value::Null);
-        self.expect(&format!("{kind} {name}: {word}"), answer, &[200]);
+        self.expect(&format!("{kind} {name}: {word}"), answer, &BEGUN);
         self.paused.retain(|paused| *paused != object);
         if word == "pause" {
             self.paused.push(object);
@@ -267,9 +268,10 @@ impl Changing {
     fn pass_away(&mut self) {
         let Some(passing) = self.scene.passing.take() else { return };
         let is_drained = self.dice.between(0, 2) == 0;
-        let flag = if is_drained { "--drain" } else { "--abandon" };
+        let ending = if is_drained { "drain" } else { "abandon" };
+        self.scene.write();
         // The source and its sync have one name.
-        self.apply(&format!("what passes goes: {flag}"), &[flag, &passing.name]);
+        self.reload(&format!("what passes goes: {ending}"), &json!({ ending: [passing.name] }), &[200]);
         self.passing.ended(&passing, is_drained);
     }
 
@@ -319,7 +321,7 @@ impl Changing {
     fn delete(&mut self, kind: &str, name: &str, ending: &str) {
         let id = self.made.remove(&format!("{kind} {name}")).unwrap_or_default();
         let answer = self.control.ask("DELETE", &format!("/api/v1/objects/{kind}/{id}{ending}"), &Value::Null);
-        self.expect(&format!("{kind} of the API: deleted{ending}"), answer, &[200]);
+        self.expect(&format!("{kind} of the API: deleted{ending}"), answer, &BEGUN);
     }
 
     fn folder_is_wrong(&mut self, step: u64) {
@@ -330,7 +332,7 @@ impl Changing {
             _ => ("events/domains/wrong.yaml", "a: [\n"),
         };
         self.scene.workspace.write(file, text);
-        self.reload("FolderWrong", &[422]);
+        self.reload("FolderWrong", &json!({}), &[422]);
         let path = self.scene.workspace.path().join(file);
         std::fs::remove_file(path).expect("it is removed");
     }
@@ -344,7 +346,7 @@ impl Changing {
                 .entry(if kind == "sync" { ChangeKind::SyncPaused } else { ChangeKind::SourcePaused })
                 .or_default() = 0;
             let answer = self.control.ask("POST", &format!("/api/v1/objects/{kind}/{name}/resume"), &Value::Null);
-            self.expect(&format!("{kind} {name}: resume"), answer, &[200]);
+            self.expect(&format!("{kind} {name}: resume"), answer, &BEGUN);
         }
         let syncs: Vec<String> =
             self.made.keys().filter_map(|key| key.strip_prefix("sync ").map(str::to_owned)).collect();
@@ -357,7 +359,13 @@ impl Changing {
         (self.scene.second_is_broken, self.scene.crm_is_lost) = (false, false);
         (self.scene.contract, self.scene.stamp) = (ContractVariant::default(), Some("a"));
         self.pass_away();
-        self.apply("everything is mended", &[]);
+        if self.elsewhere.has_sync() {
+            self.elsewhere.end_round();
+            let sync = self.elsewhere.sync();
+            self.apply("a folder is applied that has a sync no more", &["--drain", &sync]);
+        }
+        self.scene.write();
+        self.reload("everything is mended", &json!({}), &[200]);
     }
 
     /// The change that a kill may cut off: whatever becomes of it, its files are there at the next start.
@@ -397,15 +405,5 @@ impl Changing {
         found.notes.extend(self.unexpected.iter().map(|unexpected| format!("not expected: {unexpected}")));
         let answers: Vec<String> = self.answers.iter().map(|(what, count)| format!("{count} {what}")).collect();
         found.notes.push(format!("answers: {}", answers.join("; ")));
-    }
-}
-
-/// The key that an answer shows once.
-fn written_key(answer: &Value) -> Option<String> {
-    match answer {
-        Value::String(text) => text.starts_with("tgw_").then(|| text.clone()),
-        Value::Object(fields) => fields.values().find_map(written_key),
-        Value::Array(items) => items.iter().find_map(written_key),
-        _ => None,
     }
 }
