@@ -18,8 +18,8 @@ use crate::{Dice, Found, Plan, pass};
 use folder_side::FolderSide;
 use left_catalog::LeftCatalog;
 
-/// Fail points that a life of the server may have.
-const LIVES: [&str; 5] = ["", "", "", "apply_before_commit=return", "apply_after_commit=return"];
+/// In a third of the lives the server waits between the commit of the catalog and what follows, so that many of them end there.
+const WAITING: &str = "catalog_committed=sleep(1500)";
 /// One apply, on a machine that does much else.
 const APPLY_MAX: Duration = Duration::from_secs(120);
 
@@ -71,7 +71,7 @@ impl ApplyStory {
             let mut apply = self.apply(&control, side)?;
             let ended = wait(&mut apply).ok_or("an apply does not come to its end")?;
             usual = usual.max(started.elapsed());
-            if !ended.success() {
+            if !is_applied(ended) {
                 return Err(format!("an apply with nothing in its way ended with {ended}"));
             }
             server.kill();
@@ -99,18 +99,13 @@ impl ApplyStory {
         (there, usual): (usize, Duration),
     ) -> Result<usize, String> {
         let path = self.workspace.path();
-        let life = LIVES[usize::try_from(self.dice.between(0, LIVES.len() as u64)).unwrap_or(0)];
-        // A start may come by a fail point too.
-        let mut server = ServerProcess::start(&path, life).or_else(|_| ServerProcess::start(&path, ""))?;
+        let waits = self.dice.between(0, 3) == 0;
+        let mut server = ServerProcess::start(&path, if waits { WAITING } else { "" })?;
         control.address.clone_from(&server.admin);
         let next = 1 - there;
         let mut apply = self.apply(control, next)?;
-        let patience = u64::try_from(usual.as_millis() * 5 / 4).unwrap_or(u64::MAX).max(20);
-        pass(self.dice.millis(0, patience));
-        if !life.is_empty() {
-            // The fail point ends the process, or there is none of this name on the way of an apply.
-            let _ = wait(&mut apply);
-        }
+        let usual = u64::try_from(usual.as_millis() * 5 / 4).unwrap_or(u64::MAX).max(20);
+        pass(self.dice.millis(0, usual + if waits { 1_500 } else { 0 }));
         server.kill_at_once();
         let ended = wait(&mut apply).ok_or("an apply outlives its server")?;
         let left = LeftCatalog::read(&self.workspace.data())?;
@@ -121,7 +116,7 @@ impl ApplyStory {
                 left.difference(wanted)
             ));
         };
-        if ended.success() {
+        if is_applied(ended) {
             self.answered += 1;
             if now != next {
                 self.found.lost += 1;
@@ -216,6 +211,11 @@ impl ApplyStory {
         command.arg("apply").arg(folder).arg("--prune").args(control.arguments());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| error.to_string())
     }
+}
+
+/// Whether the command said that the folder is applied, whatever runs by then.
+fn is_applied(ended: ExitStatus) -> bool {
+    matches!(ended.code(), Some(0 | 2))
 }
 
 /// Waits for the end of an apply; nothing when it does not come.

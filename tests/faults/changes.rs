@@ -83,7 +83,7 @@ pub fn run(plan: &Plan) -> Found {
         }
     };
     changing.judge(&mut found);
-    judge(&changing, &ledgers, (postgres, &taken), &mut found);
+    judge(&changing, &ledgers, (postgres, &*taken), &mut found);
     if !found.is_clean() {
         let kept = changing.scene.workspace.dir.keep();
         found.notes.push(format!("kept: {} (its log: {})", kept.display(), log_file(&kept.join("w")).display()));

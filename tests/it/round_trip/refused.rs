@@ -6,7 +6,8 @@ use super::{AppliedServer, FolderFiles, table, tables, write};
 
 /// A folder with an object of each kind that is in order.
 fn folder() -> FolderFiles {
-    let schema = json!({"type": "object", "properties": {"properties": {"type": "object"}}});
+    let properties = json!({"type": "object", "properties": {"price": {"$ref": "#/definitions/components/price"}}});
+    let schema = json!({"type": "object", "properties": {"properties": properties}});
     let files = [
         ("sources/app.yaml", json!({"kind": "http", "rate": "10/s"})),
         ("lookups/geo.yaml", table("a")),
