@@ -89,7 +89,7 @@ test: setup
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
-	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules (make faults runs them for an hour)"
+	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules, changes and applies under kills (make faults runs them for an hour)"
 	cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
@@ -113,6 +113,7 @@ bench: setup components
 	cargo bench --locked --bench intake_append --bench contract_judge --bench row_encode --bench function_call -- --quick
 	cargo bench --locked --bench dedup_index
 	cargo bench --locked --bench neighbours
+	cargo bench --locked --bench catalog -- $(if $(LONG),,--quick)
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup postgres clickhouse lake
 	cargo bench --locked --bench postgres_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
@@ -129,6 +130,8 @@ SEEDS ?= 1000
 CYCLES ?= 500
 MODULES ?= 1000000
 EXAMPLES ?= 2000
+CHANGES ?= 500
+APPLIES ?= 100
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
@@ -138,9 +141,9 @@ faults: setup
 	@echo "== the admin API, asked what its document describes and what it does not: $(EXAMPLES) tries for each operation"
 	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup python
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_FUZZ_EXAMPLES=$(EXAMPLES) cargo test --release --locked --features failpoints --test it fuzzer
-	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules"
+	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules, $(CHANGES) changes, $(APPLIES) applies"
 	cargo test --release --locked --features failpoints --test faults -- \
-	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) $(if $(SEED),--seed $(SEED))
+	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) --changes $(CHANGES) --applies $(APPLIES) $(if $(SEED),--seed $(SEED))
 
 FUZZ_TARGETS := json door frames manifest yaml
 FUZZ_SECONDS ?= 60

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::Found;
 
@@ -14,6 +14,8 @@ use crate::Found;
 pub struct Ledger {
     seed: u64,
     clients: Vec<Mutex<Marks>>,
+    /// Properties that every so many-th event of a client has besides.
+    more: Option<(u64, Map<String, Value>)>,
 }
 
 /// A set of numbers.
@@ -47,7 +49,12 @@ impl Marks {
 
 impl Ledger {
     pub fn new(seed: u64, clients: usize) -> Self {
-        Self { seed, clients: (0..clients).map(|_| Mutex::default()).collect() }
+        Self { seed, clients: (0..clients).map(|_| Mutex::default()).collect(), more: None }
+    }
+
+    /// Every `every`th event of a client has these properties besides.
+    pub fn with_properties(self, every: u64, more: Map<String, Value>) -> Self {
+        Self { more: Some((every, more)), ..self }
     }
 
     pub fn clients(&self) -> usize {
@@ -68,10 +75,16 @@ impl Ledger {
 
     /// Event `n` of a client.
     pub fn event(&self, client: usize, n: u64) -> Value {
-        json!({
+        let mut event = json!({
             "type": "track", "event": "Fault", "messageId": self.id(client, n), "userId": format!("u{}", n % 97),
             "properties": {"n": n, "said": said(client, n), "big": big(client, n)},
-        })
+        });
+        if let Some((_, more)) = self.more.as_ref().filter(|(every, _)| n.is_multiple_of(*every)) {
+            for (name, value) in more {
+                event["properties"][name] = value.clone();
+            }
+        }
+        event
     }
 
     pub fn answered(&self, client: usize, numbers: std::ops::Range<u64>) {
@@ -128,10 +141,7 @@ impl Ledger {
                 };
                 let (number, text, large): (Option<i64>, Option<String>, Option<i64>) =
                     (row.get(1)?, row.get(2)?, row.get(3)?);
-                let whole = table != "fault"
-                    || (number == i64::try_from(n).ok()
-                        && text.as_deref() == Some(said(client, n).as_str())
-                        && large == Some(big(client, n)));
+                let whole = table != "fault" || is_as_sent((client, n), number, text.as_deref(), large);
                 found.altered += u64::from(!whole);
                 found.double += u64::from(!there[client].add(n));
             }
@@ -150,8 +160,13 @@ impl Ledger {
     }
 }
 
+/// Whether a row holds what event `n` of a client said.
+pub fn is_as_sent((client, n): (usize, u64), number: Option<i64>, text: Option<&str>, large: Option<i64>) -> bool {
+    number == i64::try_from(n).ok() && text == Some(said(client, n).as_str()) && large == Some(big(client, n))
+}
+
 /// Text that a careless hand would alter: quotes, backslashes, other scripts, a line break.
-fn said(client: usize, n: u64) -> String {
+pub fn said(client: usize, n: u64) -> String {
     let scripts = ["naïve", "東京", "мир", "\u{1f600}", "a\"b\\c", "x\ny", "'); --", "\u{202e}z"];
     format!("{} {client}/{n} {}", scripts[(n % 8) as usize], "·".repeat((n % 40) as usize))
 }

@@ -1,7 +1,7 @@
 //! Clients as SDKs are: they number their events, send batches, and send a batch again until it is answered.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,13 @@ pub struct Load {
     pub ledger: Arc<Ledger>,
     /// Where the server listens now; it changes with each start.
     pub address: Arc<Mutex<String>>,
+    /// What clients show; each holds it as long as its request is under way.
+    key: Arc<RwLock<String>>,
     stop: Arc<AtomicBool>,
     /// Requests that were sent again.
     pub retries: Arc<AtomicU64>,
+    /// Requests whose key was none.
+    pub unknown_keys: Arc<AtomicU64>,
     clients: Vec<JoinHandle<()>>,
 }
 
@@ -29,12 +33,13 @@ impl Load {
     /// Sends about `rate` events a second with the key until told to stop.
     pub fn start(ledger: Arc<Ledger>, key: &str, rate: u64) -> Self {
         let (stop, retries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let address: Arc<Mutex<String>> = Arc::default();
+        let unknown_keys = Arc::new(AtomicU64::new(0));
+        let (address, key): (Arc<Mutex<String>>, _) = (Arc::default(), Arc::new(RwLock::new(basic(key))));
         let gap = Duration::from_micros(1_000_000 * BATCH * ledger.clients() as u64 / rate.max(1));
         let clients = (0..ledger.clients())
             .map(|client| {
-                let (ledger, address, key) = (Arc::clone(&ledger), Arc::clone(&address), basic(key));
-                let (stop, retries) = (Arc::clone(&stop), Arc::clone(&retries));
+                let (ledger, address, key) = (Arc::clone(&ledger), Arc::clone(&address), Arc::clone(&key));
+                let (stop, retries, unknown) = (Arc::clone(&stop), Arc::clone(&retries), Arc::clone(&unknown_keys));
                 std::thread::spawn(move || {
                     let mut due = Instant::now();
                     for batch in 0.. {
@@ -43,7 +48,12 @@ impl Load {
                         let body = json!({"batch": events, "sentAt": "2026-11-23T10:00:01.000Z"}).to_string();
                         // Every 16th batch is sent twice, as a client does that lost its answer.
                         for _ in 0..=u8::from(batch % 16 == 0) {
-                            while !send(&address, &key, body.as_bytes()) {
+                            loop {
+                                match send(&address, &key, body.as_bytes()) {
+                                    Some(200) => break,
+                                    Some(401) => unknown.fetch_add(1, Ordering::Relaxed),
+                                    _ => 0,
+                                };
                                 retries.fetch_add(1, Ordering::Relaxed);
                                 if stop.load(Ordering::Relaxed) {
                                     return;
@@ -62,7 +72,12 @@ impl Load {
                 })
             })
             .collect();
-        Self { ledger, address, stop, retries, clients }
+        Self { ledger, address, key, stop, retries, unknown_keys, clients }
+    }
+
+    /// Clients show another key; no request is under way with the one before when this returns.
+    pub fn show(&self, key: &str) {
+        *self.key.write().expect("nobody panics with it") = basic(key);
     }
 
     pub fn turn_to(&self, address: &str) {
@@ -78,8 +93,10 @@ impl Load {
     }
 }
 
-fn send(address: &Mutex<String>, key: &str, body: &[u8]) -> bool {
+/// The status of the answer, if there is one.
+fn send(address: &Mutex<String>, key: &RwLock<String>, body: &[u8]) -> Option<u16> {
     let address = address.lock().expect("nobody panics with it").clone();
-    let headers = [("authorization", key), ("content-type", "application/json")];
-    try_request(&address, "POST", "/v1/batch", &headers, body).is_ok_and(|reply| reply.status == 200)
+    let key = key.read().expect("nobody panics with it");
+    let headers = [("authorization", key.as_str()), ("content-type", "application/json")];
+    try_request(&address, "POST", "/v1/batch", &headers, body).ok().map(|reply| reply.status)
 }

@@ -2,7 +2,7 @@
 //! outside of it says what was lost, doubled or altered.
 //!
 //! `cargo test --release --features failpoints --test faults -- [STORY..] [--short] [--minutes N] [--cycles N] [--modules N]
-//! [--seed N]`. Without a story all of them run. Each line names the seed; a story that fails keeps its data directory and
+//! [--changes N] [--applies N] [--seed N]`. Without a story all of them run. Each line names the seed; a story that fails keeps its data directory and
 //! says where. The process ends with 1 if anything was lost, doubled or altered, or a promise did not hold: a stop in time, the
 //! delivery of everything in the end, no panic, an answer for honest clients. Times, memory and open files are only
 //! reported.
@@ -13,6 +13,14 @@
 #[allow(dead_code, reason = "shared with the other tests, which use more of it")]
 mod support;
 
+/// Shared by all stories, as it is by the tests of the warehouse.
+#[path = "../../crates/warehouse-postgres/tests/it/rig/server.rs"]
+#[allow(dead_code, reason = "the tests of the warehouse use more of it")]
+mod postgres_server;
+
+mod applies;
+mod changes;
+mod control;
 mod kills;
 mod ledger;
 mod load;
@@ -33,6 +41,10 @@ pub struct Plan {
     pub cycles: u64,
     /// Mutated modules of the story `modules`.
     pub modules: u64,
+    /// Changes of the story `changes`.
+    pub changes: usize,
+    /// Kills of the story `applies`.
+    pub applies: u64,
     /// The stories `soak` and `steady`, each.
     pub length: Duration,
 }
@@ -59,13 +71,15 @@ impl Found {
 
 type Story = fn(&Plan) -> Found;
 
-const STORIES: [(&str, Story); 6] = [
+const STORIES: [(&str, Story); 8] = [
     ("kills", kills::run),
     ("soak", soak::run),
     ("steady", steady::run),
     ("unknown-clients", unknown_clients::run),
     ("noisy-key", noisy_key::run),
     ("modules", modules::run),
+    ("changes", changes::run),
+    ("applies", applies::run),
 ];
 
 fn main() -> ExitCode {
@@ -80,6 +94,8 @@ fn main() -> ExitCode {
         seed: number("--seed").unwrap_or_else(|| u64::from_le_bytes(tidegate_process::clock::random())),
         cycles: number("--cycles").unwrap_or(if short { 12 } else { 500 }),
         modules: number("--modules").unwrap_or(if short { 1_000 } else { 1_000_000 }),
+        changes: number("--changes").map_or(if short { 50 } else { 500 }, |changes| changes as usize),
+        applies: number("--applies").unwrap_or(if short { 5 } else { 100 }),
         length: minutes.unwrap_or(Duration::from_secs(if short { 15 } else { 20 * 60 })),
     };
     let asked = |story: &str| {

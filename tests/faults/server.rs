@@ -13,6 +13,8 @@ use crate::support::tidegate;
 pub struct ServerProcess {
     child: Child,
     pub address: String,
+    /// The address of the admin API.
+    pub admin: String,
     /// From the start of the process to its word that it is ready.
     pub start_up: Duration,
 }
@@ -37,7 +39,9 @@ impl ServerProcess {
             return Err(format!("{status:?}: {line}{}", tail(&log)));
         };
         let address = url.trim_start_matches("http://").to_owned();
-        Ok(Self { child, address, start_up: started.elapsed() })
+        let admin = ready.as_ref().and_then(|ready| ready["admin"].as_str()).unwrap_or_default();
+        let admin = admin.trim_start_matches("http://").to_owned();
+        Ok(Self { child, address, admin, start_up: started.elapsed() })
     }
 
     pub fn signal(&self, name: &str) {
@@ -50,6 +54,11 @@ impl ServerProcess {
     }
 
     pub fn kill(mut self) {
+        self.kill_at_once();
+    }
+
+    /// SIGKILL.
+    pub fn kill_at_once(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -74,6 +83,10 @@ impl ServerProcess {
         let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64);
         (pages * 4096, files)
+    }
+
+    pub fn threads(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_or(0, |threads| threads.count() as u64)
     }
 }
 

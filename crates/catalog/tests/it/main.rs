@@ -1,6 +1,7 @@
 //! The catalog from outside: one suite for every store, the matrix of rights, plans, and what a kill leaves.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should say where")]
 
+mod counts;
 mod kill;
 mod lost;
 mod plans;
