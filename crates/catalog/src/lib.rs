@@ -29,6 +29,7 @@ mod error;
 mod fields;
 mod first_admin;
 mod keys;
+mod membership;
 mod object;
 mod password;
 mod plan;
@@ -57,6 +58,7 @@ pub use entropy::Entropy;
 pub use error::{CatalogError, CredentialProblem};
 pub use fields::{FieldChange, field_changes};
 pub use keys::{InstanceKey, InstanceKeys, SealError, SecretValue};
+pub use membership::Membership;
 pub use object::{
     CatalogObject, CatalogSnapshot, ContentProblem, Labels, ManagedBy, NotAnObjectId, ObjectContent, ObjectId,
     ObjectKind, SERVER_WORKSPACE, UnknownKind, check_workspace,
