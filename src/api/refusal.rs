@@ -90,6 +90,11 @@ impl ApiRefusal {
         Self { field: Some(field.into().into()), ..self }
     }
 
+    /// What happened.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(super) fn after(self, wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..self }
     }

@@ -192,6 +192,12 @@ impl Directory {
         found.next().filter(|_| found.next().is_none())
     }
 
+    /// Whether any user has this identity.
+    #[must_use]
+    pub fn is_claimed(&self, identity: &UserIdentity) -> bool {
+        self.users.values().any(|user| user.identities.contains(identity))
+    }
+
     /// Whether anybody may still manage users and groups.
     #[must_use]
     pub fn has_admin(&self) -> bool {
