@@ -32,9 +32,9 @@ use super::SharedApi;
 
 pub(super) use asker::AskedFrom;
 pub(super) use permit::permit;
-pub(super) use rules::{is_open, rule};
 #[cfg(test)]
 pub(super) use rules::rules;
+pub(super) use rules::{is_open, rule};
 pub(super) use visitor::{ShownSession, cross_site, session_of};
 
 /// Its paths with their handlers.

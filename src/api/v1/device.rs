@@ -129,7 +129,10 @@ fn workspace_of(membership: &Membership) -> Result<String, ApiRefusal> {
         return Ok(WORKSPACE_DEFAULT.to_owned());
     }
     roles.keys().next().cloned().ok_or_else(|| {
-        let detail = format!("{:?} is signed in and has no role yet, so there is nothing that a token could do", membership.name);
+        let detail = format!(
+            "{:?} is signed in and has no role yet, so there is nothing that a token could do",
+            membership.name
+        );
         let fix = "ask an admin to put you into a group with a role: `tidegate user grant NAME --role viewer`";
         ApiRefusal::new(StatusCode::FORBIDDEN, "no-role", detail, fix)
     })

@@ -57,15 +57,15 @@ pub(super) async fn sign_in(
 /// Ends what the request was let in with: the session of a browser, or the API token of a program. The admin token stays.
 #[utoipa::path(delete, path = path::SESSION, tag = "access", operation_id = "sign_out",
     responses((status = 200, body = SignedOut), ApiRefusal))]
-pub(super) async fn sign_out(
-    State(shared): OfApi,
-    asker: Requester,
-    visitor: Visitor,
-) -> Result<Response, ApiRefusal> {
+pub(super) async fn sign_out(State(shared): OfApi, asker: Requester, visitor: Visitor) -> Result<Response, ApiRefusal> {
     let catalog = &shared.settings.catalog.catalog;
     let Some(acting) = asker.acting() else {
         let detail = "the admin token is no session";
-        return Err(ApiRefusal::unprocessable("no-session", detail, "`tidegate admin token --reset` makes another one"));
+        return Err(ApiRefusal::unprocessable(
+            "no-session",
+            detail,
+            "`tidegate admin token --reset` makes another one",
+        ));
     };
     let Some(session) = &visitor.session else {
         let ended = catalog.end_token(&acting.id, &asker.actor, asker.at_us).await;
@@ -127,10 +127,8 @@ impl SharedApi {
         };
         tracing::warn!(by, wait_s = waits.wait.as_secs(), "there were too many wrong passwords");
         let detail = json!({ "by": by, "wait_s": waits.wait.as_secs() });
-        let record = AuditRecord {
-            name: Some(name.to_owned()),
-            ..of_user("sign_in_locked", AuditResult::Denied, None, detail)
-        };
+        let record =
+            AuditRecord { name: Some(name.to_owned()), ..of_user("sign_in_locked", AuditResult::Denied, None, detail) };
         self.settings.catalog.catalog.record(actor, at_us, record).await.map_err(|error| self.refused(error))
     }
 

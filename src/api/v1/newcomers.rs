@@ -147,12 +147,16 @@ impl SharedApi {
         proven: &ProvenIdentity,
     ) -> Result<Vec<ObjectEdit>, CatalogError> {
         let named: BTreeSet<&String> = settings.groups.values().collect();
-        let given: BTreeSet<&String> = proven.groups.iter().filter_map(|claimed| settings.groups.get(claimed)).collect();
+        let given: BTreeSet<&String> =
+            proven.groups.iter().filter_map(|claimed| settings.groups.get(claimed)).collect();
         let mut edits = Vec::new();
         for name in named {
             let found = self.settings.catalog.catalog.find(SERVER_WORKSPACE, ObjectKind::Group, name).await?;
             let Some(group) = found else {
-                tracing::warn!(group = name, "`login.providers` names a group that is not in the catalog; nobody is put into it");
+                tracing::warn!(
+                    group = name,
+                    "`login.providers` names a group that is not in the catalog; nobody is put into it"
+                );
                 continue;
             };
             let mut spec = GroupSpec::deserialize(&group.content.spec)?;
@@ -170,7 +174,8 @@ impl SharedApi {
 
 /// Six hexadecimal digits of an identity.
 fn told_apart(identity: &UserIdentity) -> String {
-    let hash = Sha256::new().chain_update(&identity.issuer).chain_update([0]).chain_update(&identity.subject).finalize();
+    let hash =
+        Sha256::new().chain_update(&identity.issuer).chain_update([0]).chain_update(&identity.subject).finalize();
     HEXLOWER.encode(&hash).chars().take(6).collect()
 }
 
@@ -188,6 +193,7 @@ fn of_two() -> ApiRefusal {
 fn unknown(identity: &UserIdentity) -> ApiRefusal {
     let UserIdentity { issuer, subject } = identity;
     let detail = format!("nobody here is known as {subject:?} of {issuer}");
-    let fix = "an admin of this server adds that to `identities` of a user, or writes `create_users: true` for the provider";
+    let fix =
+        "an admin of this server adds that to `identities` of a user, or writes `create_users: true` for the provider";
     ApiRefusal::new(StatusCode::FORBIDDEN, "no-such-user", detail, fix)
 }

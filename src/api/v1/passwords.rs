@@ -23,7 +23,7 @@ use crate::api::refusal::ApiRefusal;
 /// Sets the password of a user and ends their sessions; the one that asks goes on under a new cookie. One's own takes the one before;
 /// that of somebody else takes the right to change that user.
 #[utoipa::path(put, path = path::USER_PASSWORD, tag = "access", operation_id = "set_password",
-    params(("name" = String, Path)), request_body = SetPassword, responses((status = 204), ApiRefusal))]
+    params(("name" = String, Path)), request_body = SetPassword, responses((status = 204, description = "It is set"), ApiRefusal))]
 pub(super) async fn set(
     State(shared): OfApi,
     asker: Requester,

@@ -40,7 +40,7 @@ const SHOWN_CHARS_MAX: usize = 200;
 
 /// Sends a browser to a provider. The provider sends it back to `callback`.
 #[utoipa::path(get, path = path::LOGIN_PROVIDER, tag = "access", operation_id = "start_sign_in", security(()),
-    params(("provider" = String, Path), StartQuery), responses((status = 303), ApiRefusal))]
+    params(("provider" = String, Path), StartQuery), responses((status = 303, description = "To the provider"), ApiRefusal))]
 pub(super) async fn start(
     State(shared): OfApi,
     visitor: Visitor,
@@ -70,7 +70,7 @@ pub(super) async fn start(
 
 /// Where a provider sends a browser back to. The answer sets the cookie of a session and sends the browser on.
 #[utoipa::path(get, path = path::LOGIN_CALLBACK, tag = "access", operation_id = "finish_sign_in", security(()),
-    params(("provider" = String, Path), CallbackQuery), responses((status = 303), ApiRefusal))]
+    params(("provider" = String, Path), CallbackQuery), responses((status = 303, description = "Signed in, and sent on"), ApiRefusal))]
 pub(super) async fn finish(
     State(shared): OfApi,
     visitor: Visitor,
