@@ -26,7 +26,7 @@ const NAME_CHARS_MAX: usize = 180;
 
 /// Why somebody did not become a user.
 enum NotEntered {
-    Refused(ApiRefusal),
+    Refused(Box<ApiRefusal>),
     /// Somebody has changed the same meanwhile.
     Changed(CatalogError),
 }
@@ -70,7 +70,7 @@ impl SharedApi {
             attempts += 1;
             match self.try_user_of(visitor, settings, proven).await {
                 Ok(user) => return Ok(user),
-                Err(NotEntered::Refused(refusal)) => return Err(refusal),
+                Err(NotEntered::Refused(refusal)) => return Err(*refusal),
                 Err(NotEntered::Changed(error)) if attempts >= ATTEMPTS_MAX => return Err(self.refused(error)),
                 Err(NotEntered::Changed(_)) => {}
             }
@@ -83,7 +83,7 @@ impl SharedApi {
         settings: &ProviderSettings,
         proven: &ProvenIdentity,
     ) -> Result<ObjectId, NotEntered> {
-        let failed = |error| NotEntered::Refused(self.refused(error));
+        let failed = |error: CatalogError| NotEntered::Refused(Box::new(self.refused(error)));
         let catalog = &self.settings.catalog.catalog;
         let identity = UserIdentity { issuer: proven.issuer.clone(), subject: proven.subject.clone() };
         let directory = catalog.directory().await.map_err(failed)?;
@@ -91,18 +91,18 @@ impl SharedApi {
         let user = match directory.user_of(&identity) {
             Some(user) => {
                 if directory.principal(user, visitor.at_us).is_err() {
-                    return Err(NotEntered::Refused(disabled()));
+                    return Err(NotEntered::Refused(Box::new(disabled())));
                 }
                 user.clone()
             }
-            None if directory.is_claimed(&identity) => return Err(NotEntered::Refused(of_two())),
+            None if directory.is_claimed(&identity) => return Err(NotEntered::Refused(Box::new(of_two()))),
             None if settings.create_users => {
                 let user = catalog.new_id(ObjectKind::User);
                 let content = self.new_user(proven, identity).await.map_err(failed)?;
                 edits.push(ObjectEdit::Create { id: user.clone(), content });
                 user
             }
-            None => return Err(NotEntered::Refused(unknown(&identity))),
+            None => return Err(NotEntered::Refused(Box::new(unknown(&identity)))),
         };
         edits.extend(self.group_edits(&user, settings, proven).await.map_err(failed)?);
         if edits.is_empty() {
@@ -175,7 +175,7 @@ impl SharedApi {
 /// Six hexadecimal digits of an identity.
 fn told_apart(identity: &UserIdentity) -> String {
     let hash =
-        Sha256::new().chain_update(&identity.issuer).chain_update([0]).chain_update(&identity.subject).finalize();
+        Sha256::new().chain_update(&identity.issuer).chain_update([0_u8]).chain_update(&identity.subject).finalize();
     HEXLOWER.encode(&hash).chars().take(6).collect()
 }
 

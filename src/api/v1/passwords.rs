@@ -36,7 +36,7 @@ pub(super) async fn set(
     let own = asker.acting().filter(|acting| acting.person == user.id);
     let authority = match own {
         Some(acting) => {
-            shared.check_old(&visitor, (acting, &user), asked.old).await?;
+            shared.check_old(&visitor, (&**acting, &user), asked.old).await?;
             Authority::Principal(acting.person.clone())
         }
         None => asker.authority(),
