@@ -4,8 +4,9 @@
 //! a salted hash, compared in constant time).
 //!
 //! What holds:
-//! * Nothing is answered to anybody without a token but that it is missing. Every request passes one function before its handler:
-//!   [`access::authorise`] below `/admin`, and `v1::permit` below `/api/v1`, which asks the catalog.
+//! * Nothing is answered to anybody without a token or a session but that it is missing, and what people sign in by. Every request passes
+//!   one function before its handler: [`access::authorise`] below `/admin`, and `v1::permit` below `/api/v1`, which asks the catalog.
+//! * Where a session lets a request in, a page of this server has sent it: nothing is changed for one of another site.
 //! * Every body, wait, list and queue is bounded.
 //! * Every refusal is a problem of RFC 9457 with a `code` and a `fix`, and settings marked secret are never shown.
 //! * `/api/openapi.json` is made from the handlers and the types that they take and give.
@@ -17,18 +18,21 @@
 pub mod access;
 mod builds;
 mod change;
+mod cookies;
 mod destinations;
 mod extract;
 mod functions;
+mod login;
 mod logs;
 mod openapi;
 mod refusal;
 mod reload;
+mod sign_in_tries;
 mod v1;
 mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +42,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request};
+use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -50,7 +55,8 @@ use tidegate_api_types::path;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{Catalog, CatalogError, ObjectKind, WantedObject};
 use tidegate_delivery::DestinationLogs;
-use tidegate_net::{self as net, Caller, HttpReply, Peer, Port, RequestBody, Service};
+use tidegate_net::{self as net, Caller, HttpReply, Network, Peer, Port, RequestBody, Service};
+use tidegate_oidc::LoginSettings;
 use tidegate_process::clock;
 use tidegate_registry::VersionStore;
 use tidegate_source::http::Entrance;
@@ -60,6 +66,8 @@ use tower_service::Service as _;
 
 pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
+use cookies::{CookieUse, RequestOrigin};
+use login::LoginState;
 use refusal::ApiRefusal;
 pub use reload::{OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
 pub use write_keys::KeyOrder;
@@ -82,6 +90,9 @@ pub struct AdminSettings {
     pub catalog: CatalogSettings,
     pub running: Running,
     pub open_state: OpenState,
+    pub login: LoginSettings,
+    /// Whose word counts for the address of a client, and for whether it speaks TLS.
+    pub trusted_proxies: Vec<Network>,
     pub limits: AdminLimits,
     pub connections: net::ConnectionLimits,
 }
@@ -178,6 +189,7 @@ pub struct AdminApi {
 /// What handlers need.
 struct SharedApi {
     settings: AdminSettings,
+    login: LoginState,
 }
 
 struct AdminDoor {
@@ -192,10 +204,11 @@ impl AdminApi {
     /// # Errors
     /// The address is taken or not ours.
     pub fn open(listen: SocketAddr, settings: AdminSettings) -> std::io::Result<Self> {
-        // Proxies are trusted by nobody here: no address that a header names counts for anything.
-        let port = Port::open(listen, settings.connections.clone(), Vec::new())?;
+        let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
-        let shared = Arc::new(SharedApi { settings });
+        let key = settings.catalog.catalog.derived_key("signing in");
+        let login = LoginState::new(settings.login.clone(), &key, settings.trusted_proxies.clone());
+        let shared = Arc::new(SharedApi { settings, login });
         let router = router(&shared);
         Ok(Self { port, door: Arc::new(AdminDoor { shared, guard, router }) })
     }
@@ -252,10 +265,8 @@ impl Service for AdminDoor {
     async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> HttpReply {
         let (mut head, body) = request.into_parts();
         let body = SharedBody(Arc::new(Mutex::new(body)));
-        let response = match self.principal(&head.headers, peer.address.ip().into()).await {
-            Ok(principal) => {
-                head.extensions.insert(principal);
-                head.extensions.insert(v1::AskedFrom(peer.address.ip().to_string()));
+        let response = match self.admit(&mut head, peer.address.ip()).await {
+            Ok(()) => {
                 let request = Request::from_parts(head, axum::body::Body::new(body.clone()));
                 // It is always ready and never fails.
                 self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
@@ -274,6 +285,36 @@ impl Service for AdminDoor {
 }
 
 impl AdminDoor {
+    /// Tells who asks, and from where: handlers find it with the request. Whoever wants to sign in is nobody yet.
+    async fn admit(&self, head: &mut Parts, peer: IpAddr) -> Result<(), ApiRefusal> {
+        let login = &self.shared.login;
+        let (address, over_tls) = (login.address(&head.headers, peer), login.over_tls(&head.headers, peer));
+        head.extensions.insert(v1::AskedFrom(address.to_string()));
+        head.extensions.insert(over_tls);
+        if v1::is_open(head.uri.path()) {
+            return Ok(());
+        }
+        // A token in a header counts before a cookie, and never both.
+        let cookie = CookieUse::Session.of(&head.headers, over_tls).filter(|cookie| !cookie.is_empty());
+        let cookie = cookie.filter(|_| !head.headers.contains_key(header::AUTHORIZATION));
+        let Some(session) = cookie.map(|cookie| v1::session_of(cookie).0.to_owned()) else {
+            let principal = self.principal(&head.headers, address.into()).await?;
+            head.extensions.insert(principal);
+            return Ok(());
+        };
+        let origin = RequestOrigin::of(&head.headers, login.public_url.as_ref(), over_tls);
+        if !head.method.is_safe() && origin != RequestOrigin::Own {
+            return Err(v1::cross_site());
+        }
+        match self.shared.settings.catalog.catalog.session(&session, clock::now_us()).await {
+            Ok(acting) => head.extensions.insert(Principal::Acting(Arc::new(acting))),
+            Err(CatalogError::Credential(_)) => return Err(ApiRefusal::session_over()),
+            Err(error) => return Err(ApiRefusal::failed("the catalog could not tell whose session it is", &error)),
+        };
+        head.extensions.insert(v1::ShownSession(session));
+        Ok(())
+    }
+
     async fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, ApiRefusal> {
         let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|value| {

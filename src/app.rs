@@ -314,6 +314,8 @@ impl App {
                 destinations: active_runtimes.taken(),
                 destination_logs: active_runtimes.destination_logs(),
             },
+            login: workspace.login.clone(),
+            trusted_proxies: workspace.trusted_proxies.clone(),
             limits: admin_limits,
             connections: admin_connections,
         };

@@ -21,11 +21,13 @@ mod audit;
 mod check;
 mod client;
 mod completions;
+mod context;
 mod demo;
 mod export;
 mod field_difference;
 mod function;
 mod init;
+mod login;
 mod object;
 mod out;
 mod people;
@@ -33,6 +35,7 @@ mod plan;
 mod style;
 mod quarantine;
 mod reload;
+mod secret_input;
 mod send;
 mod sent_files;
 mod serve;
@@ -94,6 +97,13 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Have a running server read its folder again, and change what is different while it runs
     Reload(reload::ReloadArgs),
+    /// Sign in at a running server, so that later commands need neither address nor token
+    Login(login::LoginArgs),
+    /// Sign out: end the token that login has kept
+    Logout(login::LogoutArgs),
+    /// The servers that you have signed in at: list, use, show, remove
+    #[command(subcommand)]
+    Context(context::ContextCommand),
     /// Write the catalog of a running server as a folder
     Export(export::ExportArgs),
     /// What a running server has in its catalog: list, get, history, diff
@@ -254,6 +264,9 @@ fn command() -> ExitCode {
         Command::Plan(args) => plan::run(&args, json),
         Command::Apply(args) => apply::run(&args, json),
         Command::Reload(args) => reload::run(&args, json),
+        Command::Login(args) => login::run(&args, json),
+        Command::Logout(args) => login::run_logout(&args, json),
+        Command::Context(command) => context::run(&command, json),
         Command::Export(args) => export::run(&args, json),
         Command::Object(command) => object::run(&command, json),
         Command::User(command) => people::run_user(&command, json),

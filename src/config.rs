@@ -22,6 +22,7 @@ mod functions;
 mod init;
 mod instance_key;
 mod live_version;
+mod login;
 mod lookups;
 mod names;
 mod notes;
@@ -50,6 +51,7 @@ use tidegate_dedup::DedupSettings;
 use tidegate_document::problem::Problem;
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
+use tidegate_oidc::LoginSettings;
 use tidegate_source::http::RequestLimits;
 use tidegate_state::QuarantineBounds;
 
@@ -98,6 +100,8 @@ pub struct Workspace {
     /// Host and path that SDKs are told to send to.
     pub public_host: Option<String>,
     pub trusted_proxies: Vec<Network>,
+    /// How people sign in at the admin API.
+    pub login: LoginSettings,
     pub log: intake::LogSettings,
     /// How many partitions the log has.
     pub partitions: u16,
@@ -205,6 +209,7 @@ impl Workspace {
                 wrong_tokens_max: server.wrong_tokens_max,
                 public_host: server.public_host,
                 trusted_proxies: server.trusted_proxies,
+                login: server.login,
                 log: server.log,
                 partitions: server.partitions,
                 dedup: server.dedup,

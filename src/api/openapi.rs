@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use tidegate_api_types::ProblemDetails;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
@@ -24,7 +24,7 @@ use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
     ),
     components(schemas(ProblemDetails)),
     modifiers(&Bearer),
-    security(("token" = [])),
+    security(("token" = []), ("session" = [])),
     tags(
         (name = "functions", description = "What changes events"),
         (name = "destinations", description = "What sends events to tools"),
@@ -48,6 +48,8 @@ impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let session = ApiKey::Cookie(ApiKeyValue::new("tidegate_session"));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(session));
     }
 }
 

@@ -55,6 +55,11 @@ impl ApiRefusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail, fix)
     }
 
+    pub(super) fn session_over() -> Self {
+        let detail = "the session is over";
+        Self::new(StatusCode::UNAUTHORIZED, "session-over", detail, "sign in again: POST /api/v1/login")
+    }
+
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "this token may not do that", "ask for a token that may")
     }
@@ -88,6 +93,11 @@ impl ApiRefusal {
     /// Names the field of the request that it is about.
     pub(super) fn in_field(self, field: impl Into<String>) -> Self {
         Self { field: Some(field.into().into()), ..self }
+    }
+
+    /// What happened.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(super) fn after(self, wait: Duration) -> Self {

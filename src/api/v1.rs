@@ -10,17 +10,23 @@ mod audit;
 mod blobs;
 mod changes;
 mod contracts;
+mod device;
 mod drafts;
 mod folders;
+mod login;
+mod newcomers;
 mod objects;
 mod ordered;
+mod passwords;
 mod permit;
 mod plans;
+mod providers;
 mod refused;
 mod rules;
 mod secrets;
 mod shown;
 mod tokens;
+mod visitor;
 mod write_keys;
 
 use std::sync::Arc;
@@ -32,14 +38,22 @@ use super::SharedApi;
 
 pub(super) use asker::AskedFrom;
 pub(super) use permit::permit;
-pub(super) use rules::rule;
 #[cfg(test)]
 pub(super) use rules::rules;
+pub(super) use rules::{is_open, rule};
+pub(super) use visitor::{ShownSession, cross_site, session_of};
 
 /// Its paths with their handlers.
 pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
     OpenApiRouter::new()
         .routes(routes!(objects::who_am_i))
+        .routes(routes!(login::ways, login::sign_in))
+        .routes(routes!(login::sign_out))
+        .routes(routes!(providers::start))
+        .routes(routes!(providers::finish))
+        .routes(routes!(device::start))
+        .routes(routes!(device::poll))
+        .routes(routes!(passwords::set))
         .routes(routes!(objects::list, changes::create))
         .routes(routes!(objects::show, changes::update, changes::delete))
         .routes(routes!(objects::history))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_net as net;
+use tidegate_oidc::LoginSettings;
 use tidegate_registry::{BuildQueue, VersionStore};
 use tidegate_state::State;
 use tokio::runtime::Handle;
@@ -25,6 +26,8 @@ pub(super) struct AdminPortSettings {
     pub(super) names: watch::Receiver<Arc<api::WorkspaceNames>>,
     pub(super) reloads: mpsc::Sender<api::ReloadRequest>,
     pub(super) running: api::Running,
+    pub(super) login: LoginSettings,
+    pub(super) trusted_proxies: Vec<net::Network>,
     pub(super) limits: api::AdminLimits,
     pub(super) connections: net::ConnectionLimits,
 }
@@ -69,6 +72,8 @@ impl Admin {
             catalog,
             running: settings.running.clone(),
             open_state: Box::new(open_state),
+            login: settings.login.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
             limits: settings.limits.clone(),
             connections: settings.connections.clone(),
         };

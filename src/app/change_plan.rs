@@ -242,6 +242,7 @@ pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
         ("admin", admin(old) != admin(new)),
         ("data", old.data_named != new.data_named),
         ("limits", limits(old) != limits(new)),
+        ("login", old.login != new.login),
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("public_url", old.public_host != new.public_host),
         ("log", old.log != new.log || old.partitions != new.partitions),

@@ -7,16 +7,20 @@
 
 mod address;
 mod admin;
+mod contexts;
 mod control;
 mod error;
 mod http;
 mod ingest;
+mod sign_in;
 mod token;
 
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;
+pub(super) use contexts::{KeptContext, KeptContexts};
 pub(super) use control::CatalogClient;
 pub(super) use error::ClientError;
 pub(super) use http::ServerAnswer;
 pub(super) use ingest::IngestClient;
-pub(super) use token::{ServerArgs, TokenArgs};
+pub(super) use sign_in::SignInClient;
+pub(super) use token::{ServerArgs, TokenArgs, server_default};

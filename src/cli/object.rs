@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tidegate_api_types::object::{ObjectQuery, ShownObject};
 
-use super::client::{CatalogClient, ServerArgs};
+use super::client::{AdminClient, CatalogClient, ServerArgs};
 use super::field_difference::VALUE_CHARS_MAX;
 use super::{CommandDone, CommandFailure, field_difference, runtime, style};
 
@@ -27,7 +27,12 @@ impl CatalogArgs {
 
     /// A client that knows the token; nothing is connected yet.
     pub(super) fn client(&self) -> Result<CatalogClient, CommandFailure> {
-        Ok(CatalogClient::new(self.server.client()?, self.workspace.clone()))
+        Ok(CatalogClient::new(self.admin()?, self.workspace.clone()))
+    }
+
+    /// The same, for what is of no workspace.
+    pub(super) fn admin(&self) -> Result<AdminClient, CommandFailure> {
+        self.server.client()
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
-use tidegate_api_types::object::{ChangeDone, NewObject, ObjectQuery};
+use tidegate_api_types::object::{ChangeDone, NewObject, ObjectQuery, ShownObject};
+use tidegate_api_types::sign_in::SetPassword;
 
-use super::client::CatalogClient;
+use super::client::{AdminClient, CatalogClient};
 use super::object::{CatalogArgs, print_json, print_list};
-use super::{CommandDone, CommandFailure, runtime};
+use super::{CommandDone, CommandFailure, runtime, secret_input};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum UserCommand {
@@ -32,6 +33,33 @@ pub(super) enum UserCommand {
         /// admin, editor, draft_editor, viewer, or a role of your own
         #[arg(long)]
         role: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Set the password of a user, and end their sessions; it is asked for, or read from standard input
+    Password {
+        name: String,
+        /// It is your own: the one before is asked for as well
+        #[arg(long)]
+        own: bool,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// List the groups of a user and the roles they give, or put the user into groups and take them out
+    Groups {
+        name: String,
+        /// Put the user into this group; may be given more than once
+        #[arg(long, value_name = "GROUP")]
+        add: Vec<String>,
+        /// Take the user out of this group; may be given more than once
+        #[arg(long, value_name = "GROUP")]
+        remove: Vec<String>,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Let a user in again who was disabled
+    Enable {
+        name: String,
         #[command(flatten)]
         catalog: CatalogArgs,
     },
@@ -91,14 +119,14 @@ pub(super) fn run_user(command: &UserCommand, json: bool) -> CommandDone {
                 let workspace = catalog.workspace().unwrap_or(WORKSPACE_DEFAULT);
                 grant(&catalog.client()?, name, role, workspace).await?
             }
-            UserCommand::Disable { name, catalog } => {
-                let client = catalog.client()?;
-                let user = client.object(USER, name).await?;
-                let (mut spec, revision) = (user.spec, user.revision);
-                spec["is_disabled"] = true.into();
-                let content = NewObject { name: user.name, labels: user.labels, owner: user.owner, spec };
-                client.update(USER, (name, revision), &content).await?
+            UserCommand::Password { name, own, catalog } => {
+                return set_password(&catalog.admin()?, name, *own, json).await;
             }
+            UserCommand::Groups { name, add, remove, catalog } => {
+                return groups(&catalog.client()?, name, (add, remove), json).await;
+            }
+            UserCommand::Enable { name, catalog } => set_disabled(&catalog.client()?, name, false).await?,
+            UserCommand::Disable { name, catalog } => set_disabled(&catalog.client()?, name, true).await?,
             UserCommand::Delete { name, catalog } => catalog.client()?.delete(USER, name).await?,
         };
         told(&done, json)
@@ -132,26 +160,103 @@ pub(super) fn run_role(command: &RoleCommand, json: bool) -> CommandDone {
     })
 }
 
-/// Puts a user into the group that has this role in this workspace.
-async fn grant(client: &CatalogClient, user: &str, role: &str, workspace: &str) -> Result<ChangeDone, CommandFailure> {
-    let user = client.object(USER, user).await?.id;
-    let group = format!("{workspace} {role}");
-    let query = ObjectQuery { prefix: Some(group.clone()), ..ObjectQuery::default() };
-    let there = client.objects(GROUP, &query).await?.into_iter().find(|found| found.name == group);
-    let Some(there) = there else {
-        let mut roles = serde_json::Map::new();
-        roles.insert(workspace.to_owned(), role.into());
-        let spec = json!({ "members": [user], "roles": roles });
-        return Ok(client.create(GROUP, &new(&group, spec)).await?);
-    };
-    let mut spec = there.spec;
-    if let Some(members) = spec["members"].as_array_mut()
-        && !members.iter().any(|member| *member == *user)
-    {
+async fn set_disabled(client: &CatalogClient, name: &str, is_disabled: bool) -> Result<ChangeDone, CommandFailure> {
+    let user = client.object(USER, name).await?;
+    let (mut spec, revision) = (user.spec, user.revision);
+    spec["is_disabled"] = is_disabled.into();
+    let content = NewObject { name: user.name, labels: user.labels, owner: user.owner, spec };
+    Ok(client.update(USER, (name, revision), &content).await?)
+}
+
+async fn set_password(client: &AdminClient, name: &str, is_own: bool, json: bool) -> CommandDone {
+    let old = if is_own { Some(secret_input::read("the password that you have")?) } else { None };
+    let password = secret_input::read_new(&format!("new password of {name}"))?;
+    client.set_password(name, &SetPassword { password, old }).await?;
+    if json {
+        print_json(&json!({ "user": name }));
+    } else {
+        println!("the password of {name} is set, and their sessions are over");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What groups a user is in, after the changes that are asked for.
+async fn groups(client: &CatalogClient, name: &str, (add, remove): (&[String], &[String]), json: bool) -> CommandDone {
+    let user = client.object(USER, name).await?.id;
+    for (names, is_member) in [(add, true), (remove, false)] {
+        for name in names {
+            let group = client.object(GROUP, name).await?;
+            set_member(client, group, &user, is_member).await?;
+        }
+    }
+    let of_user: Vec<ShownObject> = client.objects(GROUP, &ObjectQuery::default()).await?;
+    let of_user: Vec<&ShownObject> = of_user.iter().filter(|group| has_member(group, &user)).collect();
+    if json {
+        let shown = |group: &&ShownObject| json!({ "group": group.name, "roles": group.spec["roles"] });
+        print_json(&of_user.iter().map(shown).collect::<Vec<Value>>());
+        return Ok(ExitCode::SUCCESS);
+    }
+    for group in of_user {
+        let roles = group.spec["roles"].as_object().into_iter().flatten();
+        let roles: Vec<String> =
+            roles.map(|(workspace, role)| format!("{} in {workspace}", role.as_str().unwrap_or_default())).collect();
+        println!("{}: {}", group.name, roles.join(", "));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn has_member(group: &ShownObject, user: &str) -> bool {
+    group.spec["members"].as_array().is_some_and(|members| members.iter().any(|member| member == user))
+}
+
+/// Makes a user a member of a group, or not; none when they were so already.
+async fn set_member(
+    client: &CatalogClient,
+    group: ShownObject,
+    user: &str,
+    is_member: bool,
+) -> Result<Option<ChangeDone>, CommandFailure> {
+    if has_member(&group, user) == is_member {
+        return Ok(None);
+    }
+    let ShownObject { id, name, labels, owner, revision, mut spec, .. } = group;
+    let mut members = spec["members"].as_array().cloned().unwrap_or_default();
+    members.retain(|member| member != user);
+    if is_member {
         members.push(user.into());
     }
-    let content = NewObject { name: group.clone(), labels: there.labels, owner: there.owner, spec };
-    Ok(client.update(GROUP, (&group, there.revision), &content).await?)
+    spec["members"] = members.into();
+    let content = NewObject { name, labels, owner, spec };
+    Ok(Some(client.update(GROUP, (&id, revision), &content).await?))
+}
+
+/// Puts a user into a group that gives this role in this workspace and nothing else; one is made if there is none.
+async fn grant(client: &CatalogClient, user: &str, role: &str, workspace: &str) -> Result<ChangeDone, CommandFailure> {
+    let user = client.object(USER, user).await?.id;
+    let all = client.objects(GROUP, &ObjectQuery::default()).await?;
+    let usual = format!("{workspace} {role}");
+    let is_usual_taken = all.iter().any(|group| group.name == usual);
+    let gives_this_alone = |group: &ShownObject| {
+        let roles = group.spec["roles"].as_object();
+        roles.is_some_and(|roles| roles.len() == 1 && roles.get(workspace).and_then(Value::as_str) == Some(role))
+    };
+    // The one with the usual name before others.
+    let found = all.into_iter().filter(gives_this_alone).min_by_key(|group| group.name != usual);
+    if let Some(group) = found {
+        let there = ChangeDone { revision: group.revision, dry_run: false, repeated: false, objects: Vec::new() };
+        return Ok(set_member(client, group, &user, true).await?.unwrap_or(there));
+    }
+    if is_usual_taken {
+        let message = format!(
+            "there is a group {usual:?}, and it gives something else than the role {role:?} in {workspace:?}; nothing was granted: \
+             rename it, or put the user into a group with `tidegate user groups {user} --add GROUP`"
+        );
+        return Err(CommandFailure::Failed(message));
+    }
+    let mut roles = serde_json::Map::new();
+    roles.insert(workspace.to_owned(), role.into());
+    let spec = json!({ "members": [user], "roles": roles });
+    Ok(client.create(GROUP, &new(&usual, spec)).await?)
 }
 
 fn new(name: &str, spec: Value) -> NewObject {
@@ -172,6 +277,9 @@ fn told(done: &ChangeDone, json: bool) -> CommandDone {
     if json {
         print_json(done);
     } else {
+        if done.objects.is_empty() {
+            println!("it was so already");
+        }
         for object in &done.objects {
             println!("{} {} {} ({})", object.done, object.kind, object.name, object.id);
         }

@@ -19,7 +19,7 @@ pub(super) struct ReloadArgs {
     /// The workspace's folder, for the address of the server; the server reads its own
     #[arg(default_value = ".", value_name = "DIR")]
     dir: PathBuf,
-    /// The admin API of the server [default: `admin.listen` of tidegate.yaml, on this machine]
+    /// The admin API of the server [default: that of the context, else `admin.listen` of tidegate.yaml, on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     #[command(flatten)]
@@ -27,14 +27,11 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
-    let server = match &args.server {
-        Some(server) => server.clone(),
-        None => {
-            let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
-            format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?)
-        }
+    let of_folder = || -> Result<String, CommandFailure> {
+        let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
+        Ok(format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?))
     };
-    let client = args.access.client(&server)?;
+    let client = args.access.client_or(args.server.as_deref(), of_folder)?;
     match runtime()?.block_on(client.reload()) {
         Ok(done) => {
             if json {

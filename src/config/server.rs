@@ -7,12 +7,13 @@ use tidegate_dedup::DedupSettings;
 use tidegate_document::fields::Fields;
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
+use tidegate_oidc::LoginSettings;
 use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
-use super::instance_key;
 use super::outgoing::Outgoing;
 use super::surroundings::ObjectInputs;
+use super::{instance_key, login};
 
 /// Where the admin API listens unless told otherwise: reachable from this machine alone.
 pub const ADMIN_LISTEN_DEFAULT: &str = "127.0.0.1:8089";
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) wrong_tokens_max: Option<u32>,
     pub(super) public_host: Option<String>,
     pub(super) trusted_proxies: Vec<Network>,
+    pub(super) login: LoginSettings,
     pub(super) log: intake::LogSettings,
     pub(super) partitions: u16,
     pub(super) dedup: DedupSettings,
@@ -97,6 +99,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
     });
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
+    let outgoing = Outgoing::read(fields, inputs);
     Server {
         listen,
         admin_listen,
@@ -106,13 +109,14 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         wrong_tokens_max,
         public_host,
         trusted_proxies,
+        login: login::read(fields, inputs, &outgoing),
         log,
         partitions,
         dedup,
         quarantine,
         pagemap_scan,
         instance_key: instance_key::read(fields, inputs),
-        outgoing: Outgoing::read(fields, inputs),
+        outgoing,
     }
 }
 

@@ -14,10 +14,22 @@ use super::workspace::{FieldDifference, FolderDocument, ObjectChangeKind};
 pub struct WhoAmI {
     /// Id of the user; none for the admin token.
     pub user: Option<String>,
+    /// Name of the user.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Id of the token of the catalog.
     pub token: Option<String>,
+    /// It was a session of a browser that asked.
+    #[serde(default)]
+    pub session: bool,
     /// May do everything in the workspace `default`.
     pub admin: bool,
+    /// Names of the user's groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// By workspace (`*` for all) the names of the user's roles. A token may have less.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
 }
 
 /// A folder, to be held against the catalog.

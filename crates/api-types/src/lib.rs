@@ -25,6 +25,8 @@ pub mod object;
 pub mod path;
 /// Changes of what runs.
 pub mod reload;
+/// Signing in and out.
+pub mod sign_in;
 /// Versions and where they are in use.
 pub mod version;
 /// Objects of a workspace, and what changes of them.

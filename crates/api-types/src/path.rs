@@ -42,6 +42,20 @@ pub const RELOAD: &str = "/admin/reload";
 pub const OPENAPI: &str = "/api/openapi.json";
 /// Who asks: GET.
 pub const WHO_AM_I: &str = "/api/v1/whoami";
+/// Signing in: GET tells how, POST takes a name and a password.
+pub const LOGIN: &str = "/api/v1/login";
+/// Sends a browser to a provider: GET.
+pub const LOGIN_PROVIDER: &str = "/api/v1/login/{provider}";
+/// Where a provider sends it back to: GET.
+pub const LOGIN_CALLBACK: &str = "/api/v1/login/{provider}/callback";
+/// Begins the device flow of a provider: POST.
+pub const LOGIN_DEVICE: &str = "/api/v1/login/{provider}/device";
+/// Whether it is done: POST.
+pub const LOGIN_DEVICE_POLL: &str = "/api/v1/login/{provider}/device/poll";
+/// The session of a browser, or the token of a program: DELETE ends it.
+pub const SESSION: &str = "/api/v1/session";
+/// The password of a user: PUT.
+pub const USER_PASSWORD: &str = "/api/v1/users/{name}/password";
 /// The objects of a kind: GET, POST.
 pub const OBJECTS: &str = "/api/v1/objects/{kind}";
 /// One object: GET, PUT, DELETE.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
 
 use crate::entropy::Entropy;
 use crate::error::CatalogError;
@@ -15,6 +16,8 @@ pub(crate) const OWN_KEY: SealPlace<'static> =
     SealPlace { workspace: SERVER_WORKSPACE, name: "the catalog's own key", version: 1 };
 
 const HASHING_MAX: usize = 2;
+/// Passwords that wait for their turn; one more is told to come again.
+const HASHING_WAITING_MAX: usize = 16;
 
 /// An open catalog.
 pub struct Catalog {
@@ -22,7 +25,9 @@ pub struct Catalog {
     keys: CatalogKeys,
     entropy: Arc<dyn Entropy>,
     /// Passwords that are hashed at once: each takes 19 MiB and a core for some time.
-    hashing: Semaphore,
+    hashing: Arc<Semaphore>,
+    /// Passwords that are hashed, and those that wait for it.
+    hashing_places: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -56,7 +61,9 @@ impl Catalog {
         };
         transaction.commit().await?;
         let keys = CatalogKeys::new(instance, &own);
-        Ok(Self { store, keys, entropy, hashing: Semaphore::new(HASHING_MAX) })
+        let hashing = Arc::new(Semaphore::new(HASHING_MAX));
+        let hashing_places = Arc::new(Semaphore::new(HASHING_MAX + HASHING_WAITING_MAX));
+        Ok(Self { store, keys, entropy, hashing, hashing_places })
     }
 
     /// The revision of the last change; 0 before the first one.
@@ -75,8 +82,15 @@ impl Catalog {
         &self.keys
     }
 
-    pub(crate) const fn hashing(&self) -> &Semaphore {
-        &self.hashing
+    /// The turns at hashing passwords, and the places of those that hash or wait.
+    pub(crate) const fn hashing(&self) -> (&Arc<Semaphore>, &Arc<Semaphore>) {
+        (&self.hashing, &self.hashing_places)
+    }
+
+    /// A key for something beside the catalog, derived from the instance key.
+    #[must_use]
+    pub fn derived_key(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        self.keys.instance.current.derived_for(purpose)
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {

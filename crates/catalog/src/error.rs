@@ -88,6 +88,8 @@ pub enum CredentialProblem {
     PasswordLength,
     #[error("a write key has 16 to 256 characters")]
     WriteKeyLength,
+    #[error("too many passwords are being checked; try again in some seconds")]
+    Busy,
 }
 
 impl From<NotAnObjectId> for CatalogError {

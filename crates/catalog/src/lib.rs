@@ -29,6 +29,7 @@ mod error;
 mod fields;
 mod first_admin;
 mod keys;
+mod membership;
 mod object;
 mod ordered;
 mod password;
@@ -58,6 +59,7 @@ pub use entropy::Entropy;
 pub use error::{CatalogError, CredentialProblem};
 pub use fields::{FieldChange, field_changes};
 pub use keys::{InstanceKey, InstanceKeys, SealError, SecretValue};
+pub use membership::Membership;
 pub use object::{
     CatalogObject, CatalogSnapshot, ContentProblem, Labels, ManagedBy, ManagingFolder, NotAnObjectId, ObjectContent,
     ObjectId, ObjectKind, SERVER_WORKSPACE, UnknownKind, check_workspace,

@@ -1,4 +1,6 @@
-//! Passwords: argon2id with a salt for each, hashed on threads for blocking work, two at once.
+//! Passwords: argon2id with a salt for each, hashed on threads for blocking work, two at once; few more may wait.
+
+use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
@@ -114,14 +116,29 @@ impl Catalog {
         allowed.map(|user| user.id).ok_or_else(|| CredentialProblem::Unknown.into())
     }
 
+    /// Whether this is the password of a user. None when they have none. Nothing of it is in the audit log.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub async fn is_password(&self, user: &ObjectId, password: &SecretValue) -> Result<Option<bool>, CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let found = transaction.run("SELECT phc FROM password WHERE id = $1", vec![user.as_str().into()]).await?;
+        let phc = found.first().map(|row| row.text(0)).transpose()?;
+        drop(transaction);
+        match phc {
+            Some(phc) => self.verify(password.clone(), phc).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     async fn hash(&self, password: SecretValue) -> Result<String, CatalogError> {
         let salt: [u8; 16] = random(self.entropy());
         let hashing = move || {
             let hashed: Result<PasswordHash, _> = Argon2::default().hash_password_with_salt(password.expose(), &salt);
             hashed.map(|hash| hash.to_string()).ok()
         };
-        let hashed = self.on_a_thread(hashing).await;
-        hashed.flatten().ok_or_else(|| CatalogError::Unreadable("the password could not be hashed".to_owned()))
+        let hashed = self.on_a_thread(hashing).await?;
+        hashed.ok_or_else(|| CatalogError::Unreadable("the password could not be hashed".to_owned()))
     }
 
     async fn verify(&self, password: SecretValue, phc: String) -> Result<bool, CatalogError> {
@@ -129,15 +146,25 @@ impl Catalog {
             // The library compares in constant time.
             PasswordHash::new(&phc).map(|hash| Argon2::default().verify_password(password.expose(), &hash).is_ok())
         };
-        match self.on_a_thread(verifying).await {
-            Some(Ok(is_right)) => Ok(is_right),
-            _ => Err(CatalogError::Unreadable("the hash of a password".to_owned())),
-        }
+        let verified = self.on_a_thread(verifying).await?;
+        verified.map_err(|_| CatalogError::Unreadable("the hash of a password".to_owned()))
     }
 
-    async fn on_a_thread<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let _turn = self.hashing().acquire().await.ok()?;
-        tokio::task::spawn_blocking(work).await.ok()
+    /// Whoever asked may be gone before the thread is done: the turn goes with the work.
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let (turns, places) = self.hashing();
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| CredentialProblem::Busy)?;
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| CredentialProblem::Busy)?;
+        let working = move || {
+            let done = work();
+            drop((turn, place));
+            done
+        };
+        let done = tokio::task::spawn_blocking(working).await;
+        done.map_err(|error| CatalogError::Unreadable(format!("hashing a password broke off: {error}")))
     }
 }
 

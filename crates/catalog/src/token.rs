@@ -22,11 +22,11 @@ const LIFE_US: i64 = 90 * 24 * 3_600 * 1_000_000;
 /// A token that is to be made.
 #[derive(Debug, Clone)]
 pub struct NewToken {
-    /// Where it counts; in no other workspace it may do anything.
+    /// Where it is kept. A program's token, and one with grants, may do nothing in any other workspace.
     pub workspace: String,
     pub name: String,
     pub form: TokenForm,
-    /// None: all that its maker may do there.
+    /// None: a person's token may do all that its maker may, in every workspace; a program's, all that they may do in its workspace.
     pub grants: Option<RoleGrants>,
     /// From now, at most 400 days; None is 90 days.
     pub life_us: Option<i64>,
@@ -125,5 +125,21 @@ impl Catalog {
             self.note_use(&[id], at_us).await?;
         }
         Ok(principal)
+    }
+
+    /// Ends a token for whoever has shown it: to give up a right takes none.
+    ///
+    /// # Errors
+    /// It is not there, or goes on.
+    pub async fn end_token(&self, token: &ObjectId, actor: &Actor, at_us: i64) -> Result<(), CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let sql = "SELECT workspace FROM object WHERE id = $1";
+        let found = transaction.run(sql, vec![token.as_str().into()]).await?;
+        let nothing = || CatalogError::Nothing { what: format!("token {token}") };
+        let workspace = found.first().ok_or_else(nothing)?.text(0)?;
+        drop(transaction);
+        let edit = ObjectEdit::Delete { id: token.clone(), expected: None };
+        let change = CatalogChange { actor: actor.clone(), ..CatalogChange::by_program(&workspace, vec![edit], at_us) };
+        self.commit(&change).await.map(drop)
     }
 }

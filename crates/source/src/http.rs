@@ -29,6 +29,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use tokio::sync::watch;
 
+pub use address::client as client_address;
 pub use entrance::{Entrance, EntranceSettings};
 pub use host::public as public_host;
 pub use key::{KEY_BYTES_MAX, KeyHasher, KeyOrigin, KeyUses, WriteKey, WriteKeys};

@@ -13,22 +13,18 @@ use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId};
 use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{KindInPath, NamedObject};
 use super::shown::{etag, fields, limit, name};
-use crate::api::access::is_admin;
+use super::visitor::Visitor;
 use crate::api::extract::Query;
 use crate::api::refusal::ApiRefusal;
 
 type ObjectAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
 
-/// Who asks, by the token that was sent.
+/// Who asks, by the token or the cookie that was sent.
 #[utoipa::path(get, path = path::WHO_AM_I, tag = "access", operation_id = "who_am_i",
     responses((status = 200, body = WhoAmI), ApiRefusal))]
-pub(super) async fn who_am_i(asker: Requester) -> axum::Json<WhoAmI> {
-    let acting = asker.acting();
-    axum::Json(WhoAmI {
-        user: acting.map(|acting| acting.person.to_string()),
-        token: acting.filter(|acting| acting.is_token()).map(|acting| acting.id.to_string()),
-        admin: acting.is_none_or(|acting| is_admin(acting)),
-    })
+pub(super) async fn who_am_i(State(shared): OfApi, asker: Requester, visitor: Visitor) -> ObjectAnswer<WhoAmI> {
+    let acting = asker.acting().map(|acting| &**acting);
+    shared.who(acting, visitor.session.is_some()).await.map(axum::Json)
 }
 
 /// The objects of a kind, page by page.

@@ -32,11 +32,14 @@ pub(in crate::api) async fn permit(
     params: &RawPathParams,
     request: &mut Request,
 ) -> Result<(), ApiRefusal> {
+    if rule == EndpointRule::Open {
+        return Ok(());
+    }
     let principal = request.extensions().get::<Principal>().ok_or_else(ApiRefusal::forbidden)?;
     let asker = Requester::of(principal, request.extensions().get::<AskedFrom>(), request.headers());
     let asked = query(request.uri(), "workspace");
     match rule {
-        EndpointRule::Filtered | EndpointRule::InChange => Ok(()),
+        EndpointRule::Filtered | EndpointRule::InChange | EndpointRule::Open => Ok(()),
         EndpointRule::Workspace(verb) => {
             in_workspace(shared, &asker, asked.as_deref().unwrap_or(SERVER_WORKSPACE), verb).await
         }

@@ -1,7 +1,9 @@
 //! What the catalog refuses, as problems that name the field and the fix.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
-use tidegate_catalog::{CatalogError, ContentProblem, Denial, ObjectKind};
+use tidegate_catalog::{CatalogError, ContentProblem, CredentialProblem, Denial, ObjectKind};
 
 use crate::api::SharedApi;
 use crate::api::refusal::ApiRefusal;
@@ -46,6 +48,13 @@ impl SharedApi {
             CatalogError::DraftDecided { .. } => conflict("draft-decided", "propose the change anew"),
             CatalogError::DraftStale { .. } => conflict("draft-stale", "propose the change anew"),
             CatalogError::OwnDraft => new(StatusCode::FORBIDDEN, "own-draft", "ask somebody else to approve it"),
+            CatalogError::Credential(CredentialProblem::Busy) => {
+                let fix = "send it again after Retry-After";
+                new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", fix).after(Duration::from_secs(2))
+            }
+            CatalogError::Credential(CredentialProblem::SessionOver) => {
+                new(StatusCode::UNAUTHORIZED, "session-over", "sign in again")
+            }
             CatalogError::Credential(_) => unprocessable("credential", "send what fits; the detail says what does"),
         }
     }

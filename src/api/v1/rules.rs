@@ -21,12 +21,22 @@ pub(in crate::api) enum EndpointRule {
     Server(Verb),
     /// The catalog asks in the transaction of the change.
     InChange,
+    /// Everybody, without a token: by these people sign in.
+    Open,
 }
 
-use EndpointRule::{Filtered, InChange, Named, OfSource, Past, Server, Workspace};
+use EndpointRule::{Filtered, InChange, Named, OfSource, Open, Past, Server, Workspace};
 
 const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::GET, path::WHO_AM_I, Filtered),
+    (Method::GET, path::LOGIN, Open),
+    (Method::POST, path::LOGIN, Open),
+    (Method::GET, path::LOGIN_PROVIDER, Open),
+    (Method::GET, path::LOGIN_CALLBACK, Open),
+    (Method::POST, path::LOGIN_DEVICE, Open),
+    (Method::POST, path::LOGIN_DEVICE_POLL, Open),
+    (Method::DELETE, path::SESSION, Filtered),
+    (Method::PUT, path::USER_PASSWORD, InChange),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
     (Method::GET, path::OBJECT, Named(Verb::View)),
@@ -74,6 +84,11 @@ pub(in crate::api) fn rule(method: &Method, path: &str) -> Option<EndpointRule> 
     // The answer to HEAD is that to GET without its body.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     rules().find(|(of, at, _)| of == method && *at == path).map(|(_, _, rule)| rule)
+}
+
+/// Whether a request to this path is looked at though nobody is known by it: what is there asks for itself.
+pub(in crate::api) fn is_open(asked: &str) -> bool {
+    asked.strip_prefix(path::LOGIN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Every rule.

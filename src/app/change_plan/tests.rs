@@ -312,6 +312,7 @@ fn settings_of_the_server_count_from_the_next_start() {
         ("limits: {request_events_max: 7}", "limits"),
         ("limits: {idle_timeout: 7 s}", "limits"),
         ("trusted_proxies: [10.0.0.0/8]", "trusted_proxies"),
+        ("login: {public_url: https://admin.example.com}", "login"),
         ("public_url: https://events.example.com", "public_url"),
         ("log: {partitions: 2}", "log"),
         ("log: {retention_bytes: 1 GiB}", "log"),

@@ -8,10 +8,12 @@ use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidegate_api_types::build::{Build, BuildQuery, PushQuery, Pushed};
+use tidegate_api_types::control::WhoAmI;
 use tidegate_api_types::destination::{Destinations, ShownDestination};
 use tidegate_api_types::function::{ChangeCanary, Functions, OfSource, ShownFunction};
 use tidegate_api_types::logs::{LogQuery, Logs};
 use tidegate_api_types::reload::{Reload, Reloaded};
+use tidegate_api_types::sign_in::{SetPassword, SignedOut};
 use tidegate_api_types::version::{MakeLive, RollBack};
 use tidegate_api_types::write_key::ShownWriteKeys;
 use tidegate_api_types::{ProblemDetails, path};
@@ -130,6 +132,21 @@ impl AdminClient {
         self.get(path::WRITE_KEYS, "", &()).await
     }
 
+    pub(in crate::cli) async fn who_am_i(&self) -> Answered<WhoAmI> {
+        self.get(path::WHO_AM_I, "", &()).await
+    }
+
+    /// Ends the token itself.
+    pub(in crate::cli) async fn sign_out(&self) -> Answered<SignedOut> {
+        self.exchange(self.http.request(Method::DELETE, path::SESSION, "")?, ANSWER_TIME_MAX).await
+    }
+
+    pub(in crate::cli) async fn set_password(&self, user: &str, asked: &SetPassword) -> Answered<()> {
+        let body = serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))?;
+        let request = self.http.request(Method::PUT, path::USER_PASSWORD, user)?;
+        self.exchange_text(request.header(CONTENT_TYPE, "application/json").body(body)).await.map(drop)
+    }
+
     /// Compiling may take long.
     pub(in crate::cli) async fn reload(&self) -> Answered<Reloaded> {
         self.posted(path::RELOAD, "", &Reload {}, UPLOAD_TIME_MAX).await
@@ -182,13 +199,17 @@ impl AdminClient {
 
     pub(super) async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {
         let request = request.header(AUTHORIZATION, self.authorization.clone());
-        let answer = self.http.send(request, limit).await?;
-        if !(200..300).contains(&answer.status) {
-            return Err(refused(answer));
-        }
-        serde_json::from_slice(&answer.body)
-            .map_err(|error| ClientError::Answer { origin: self.http.origin(), problem: error.to_string() })
+        understood(self.http.send(request, limit).await?, &self.http)
     }
+}
+
+/// The body of an answer that says yes.
+pub(super) fn understood<T: DeserializeOwned>(answer: ServerAnswer, http: &ServerHttp) -> Answered<T> {
+    if !(200..300).contains(&answer.status) {
+        return Err(refused(answer));
+    }
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| ClientError::Answer { origin: http.origin(), problem: error.to_string() })
 }
 
 /// The server's own words, where they are its own.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use tidegate_net::WebSettings;
 use url::Url;
@@ -33,6 +33,8 @@ pub(in crate::cli) struct ServerAnswer {
     pub(in crate::cli) body: Bytes,
     /// Where a redirect points to; it is not followed.
     pub(super) location: Option<String>,
+    /// The first cookie that it sets, as it is sent back; it never prints.
+    pub(super) cookie: Option<HeaderValue>,
 }
 
 /// The value of an `Authorization` header, which never prints.
@@ -75,8 +77,14 @@ impl ServerHttp {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header(RETRY_AFTER).and_then(|value| value.parse().ok()).map(Duration::from_secs);
         let location = header(LOCATION).map(str::to_owned);
+        let set = response.headers().get_all(SET_COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let pair = set.filter_map(|text| text.split(';').next()).find(|pair| !pair.ends_with('='));
+        let mut cookie = pair.and_then(|pair| HeaderValue::try_from(pair).ok());
+        if let Some(cookie) = &mut cookie {
+            cookie.set_sensitive(true);
+        }
         let status = response.status().as_u16();
-        Ok(ServerAnswer { status, retry_after, location, body: self.body(response, limit).await? })
+        Ok(ServerAnswer { status, retry_after, location, cookie, body: self.body(response, limit).await? })
     }
 
     async fn body(&self, mut response: Response, limit: Duration) -> Result<Bytes, ClientError> {

@@ -1,6 +1,7 @@
 //! A running server in a workspace of its own, and the few things that tests do to it.
 
 pub mod admin;
+pub mod browser;
 pub mod far;
 pub mod guests;
 pub mod http;

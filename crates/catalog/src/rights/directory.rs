@@ -55,7 +55,7 @@ pub struct TokenSpec {
     pub form: TokenForm,
     /// The user who made it, whose rights bound it whenever it is used.
     pub maker: ObjectId,
-    /// None: all that its maker may do in the token's workspace.
+    /// None: of a person's token all that its maker may do, in every workspace; of a program's, all that they may do in the token's.
     pub grants: Option<RoleGrants>,
     pub last4: String,
     /// Microseconds since the Unix epoch, UTC.
@@ -151,14 +151,16 @@ impl Directory {
             return Err(PrincipalProblem::Expired(id.clone()));
         }
         let maker = self.principal(&token.maker, now_us)?;
-        let roles = match &token.grants {
-            Some(grants) => vec![grants.clone()],
-            None => maker.roles_in(workspace).cloned().collect(),
+        let here = |roles: Vec<RoleGrants>| BTreeMap::from([(workspace.to_owned(), roles)]);
+        let roles = match (&token.grants, token.form) {
+            (Some(grants), _) => here(vec![grants.clone()]),
+            (None, TokenForm::Person) => maker.roles.clone(),
+            (None, TokenForm::Service) => here(maker.roles_in(workspace).cloned().collect()),
         };
         Ok(ActingPrincipal {
             id: id.clone(),
             person: token.maker.clone(),
-            roles: BTreeMap::from([(workspace.to_owned(), roles)]),
+            roles,
             // With all of its maker's rights goes what its maker made.
             owns_as: if token.grants.is_some() { [id.clone()].into() } else { maker.owns_as.clone() },
             maker: Some(Box::new(maker)),
@@ -188,6 +190,12 @@ impl Directory {
     pub fn user_of(&self, identity: &UserIdentity) -> Option<&ObjectId> {
         let mut found = self.users.iter().filter(|(_, user)| user.identities.contains(identity)).map(|(id, _)| id);
         found.next().filter(|_| found.next().is_none())
+    }
+
+    /// Whether any user has this identity.
+    #[must_use]
+    pub fn is_claimed(&self, identity: &UserIdentity) -> bool {
+        self.users.values().any(|user| user.identities.contains(identity))
     }
 
     /// Whether anybody may still manage users and groups.

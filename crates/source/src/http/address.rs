@@ -12,7 +12,8 @@ use hyper::header::{HeaderMap, HeaderValue};
 use tidegate_net::Network;
 
 /// The client's address.
-pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+#[must_use]
+pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.holds(address));
     let mut client = peer.to_canonical();
     if !is_trusted(client) {

@@ -1,0 +1,46 @@
+//! What a user is a member of, for people to read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize as _;
+
+use crate::catalog::Catalog;
+use crate::error::CatalogError;
+use crate::object::{ObjectId, ObjectKind, SERVER_WORKSPACE};
+use crate::read::snapshot;
+use crate::rights::GroupSpec;
+use crate::store::StoreAccess;
+
+/// A user by name, with their groups and what these give.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Of the user.
+    pub name: String,
+    pub groups: BTreeSet<String>,
+    /// By workspace (`*` for all) the names of roles.
+    pub roles: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Catalog {
+    /// The groups of a user, and the roles that they have by them. None when there is no such user.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn membership(&self, user: &ObjectId) -> Result<Option<Membership>, CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let objects = snapshot(transaction.as_mut(), SERVER_WORKSPACE).await?.objects;
+        let Some(found) = objects.iter().find(|object| object.id == *user) else { return Ok(None) };
+        let mut membership = Membership { name: found.content.name.clone(), ..Membership::default() };
+        for group in objects.iter().filter(|object| object.content.kind == ObjectKind::Group) {
+            let Ok(spec) = GroupSpec::deserialize(&group.content.spec) else { continue };
+            if !spec.members.contains(user) {
+                continue;
+            }
+            membership.groups.insert(group.content.name.clone());
+            for (workspace, role) in spec.roles {
+                membership.roles.entry(workspace).or_default().insert(role);
+            }
+        }
+        Ok(Some(membership))
+    }
+}
