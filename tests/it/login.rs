@@ -1,16 +1,14 @@
 //! People sign in with a password and out again, over HTTP and on the command line, and nobody else does.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Output, Stdio};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::support::admin::Admin;
 use crate::support::browser::CookieJar;
-use crate::support::{Server, Workspace, tidegate};
+use crate::support::home::{HomeCommands, said};
+use crate::support::{Server, Workspace};
 
 const PASSWORD: &str = "correct horse battery";
 const NONE: Value = Value::Null;
@@ -155,7 +153,7 @@ fn a_session_ends_when_nothing_comes_for_half_a_day_and_anyhow_after_a_week() {
     let catalog = Connection::open(workspace.data().join("catalog.db")).unwrap();
     let hour_us = 3_600_i64 * 1_000_000;
     let rows = |sql: &str, by: i64| assert_eq!(catalog.execute(sql, [by]).unwrap(), 1, "{sql}");
-    let by_order = "WHERE rowid = (SELECT rowid FROM session ORDER BY opened_at_us LIMIT 1 OFFSET";
+    let by_order = "WHERE hash = (SELECT hash FROM session ORDER BY opened_at_us LIMIT 1 OFFSET";
     rows(&format!("UPDATE session SET seen_at_us = seen_at_us - ?1 {by_order} 0)"), 12 * hour_us);
     rows(&format!("UPDATE session SET opened_at_us = opened_at_us - ?1 {by_order} 1)"), 7 * 24 * hour_us);
     drop(catalog);
@@ -315,40 +313,6 @@ fn the_token_of_the_first_admin_manages_users_and_groups() {
     server.stop();
 }
 
-/// Commands of somebody with a home of their own.
-struct HomeCommands<'a> {
-    home: &'a Path,
-}
-
-impl HomeCommands<'_> {
-    fn run(&self, words: &[&str], typed: &str) -> Output {
-        let mut command = tidegate();
-        command.args(words).env("XDG_CONFIG_HOME", self.home).env_remove("TIDEGATE_ADMIN_TOKEN");
-        command.env_remove("TIDEGATE_CONTEXT").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    #[track_caller]
-    fn json(&self, words: &[&str], typed: &str) -> Value {
-        let output = self.run(&[words, &["--json"]].concat(), typed);
-        assert!(output.status.success(), "{words:?}: {}", said(&output));
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words:?}: {}", said(&output)))
-    }
-
-    #[track_caller]
-    fn fails(&self, words: &[&str]) -> String {
-        let output = self.run(words, "");
-        assert_eq!(output.status.code(), Some(1), "{words:?}: {}", said(&output));
-        said(&output)
-    }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 #[test]
 fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     let (workspace, server, admin) = served_to_ann();
@@ -410,7 +374,7 @@ fn an_admin_sets_passwords_and_puts_people_into_groups_by_commands() {
     let home = workspace.dir.path().join("home");
     let commands = HomeCommands { home: &home };
     let access = ["--server", url.as_str(), "--token", token.as_str()];
-    let of_user = |words: &[&'static str], typed: &str| commands.json(&[&["user"], words, &access].concat(), typed);
+    let of_user = |words: &[&'static str], typed: &str| commands.json(&[&["user"][..], words, &access].concat(), typed);
     of_user(&["create", "bob"], "");
     assert_eq!(of_user(&["password", "bob"], "another long password\n"), json!({"user": "bob"}));
     let mut bob = CookieJar::new(&server);

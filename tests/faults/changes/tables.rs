@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OpenFlags};
 
 use super::contract_variant::MARKS;
@@ -226,6 +227,18 @@ fn take(
     if let Some(earlier) = stamps.note(place, &row.stamp) {
         alter(format!("functions made {earlier:?} of it in one table and {:?} in this one", row.stamp));
     }
+}
+
+/// A line of `psql` as a row: id, number, text in hexadecimal digits, large number, marks, stamp.
+fn postgres_row(events: &LoggedEvents<'_>, line: &str) -> Option<EventRow> {
+    let mut cells = line.splitn(6, '|');
+    let mut cell = || cells.next();
+    let (id, number, text) = (cell()?.to_owned(), cell()?.parse::<i64>().ok()?, cell()?);
+    let (large, marks, stamp) = (cell()?.parse::<i64>().ok()?, cell()?.parse::<u8>().ok()?, cell()?.to_owned());
+    let text = String::from_utf8(HEXLOWER.decode(text.as_bytes()).ok()?).ok()?;
+    let place = events.ledger.place(&id);
+    let is_as_sent = place.is_some_and(|place| is_as_sent(place, Some(number), Some(&text), Some(large)));
+    Some(EventRow { id, is_as_sent, marks, stamp })
 }
 
 /// Notes the row of an event; its client and number.

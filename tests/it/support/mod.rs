@@ -4,6 +4,7 @@ pub mod admin;
 pub mod browser;
 pub mod far;
 pub mod guests;
+pub mod home;
 pub mod http;
 pub mod mmdb;
 pub mod plugins;

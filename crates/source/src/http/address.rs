@@ -171,7 +171,7 @@ mod tests {
                 for name in ["x-forwarded-for", "forwarded"] {
                     let mut headers = HeaderMap::new();
                     headers.insert(name, value.clone());
-                    client(&headers, "10.1.1.1".parse().unwrap(), &["10.0.0.0/8".parse().unwrap()]);
+                    let _ = client(&headers, "10.1.1.1".parse().unwrap(), &["10.0.0.0/8".parse().unwrap()]);
                 }
             }
         }
