@@ -17,6 +17,7 @@ mod permit;
 mod plans;
 mod refused;
 mod rules;
+mod running;
 mod secrets;
 mod shown;
 mod tokens;
@@ -48,6 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(secrets::write))
         .routes(routes!(plans::make))
         .routes(routes!(apply::apply))
+        .routes(routes!(running::show))
         .routes(routes!(blobs::show, blobs::store))
         .routes(routes!(drafts::list, drafts::propose))
         .routes(routes!(drafts::show))

@@ -23,7 +23,7 @@ pub(in crate::api) enum EndpointRule {
 
 use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 26] = [
+const RULES: [(Method, &str, EndpointRule); 27] = [
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -38,6 +38,7 @@ const RULES: [(Method, &str, EndpointRule); 26] = [
     (Method::PUT, path::SECRET, InChange),
     (Method::POST, path::PLANS, Filtered),
     (Method::POST, path::APPLY, InChange),
+    (Method::GET, path::RUNNING, Filtered),
     // The handlers ask: a file belongs to the objects that name it.
     (Method::GET, path::BLOB, Filtered),
     (Method::PUT, path::BLOB, InChange),

@@ -10,7 +10,7 @@ use crate::support::http::request;
 
 /// The statuses for: the admin token, an editor, a draft editor, a viewer, somebody without a role. Each operation is asked of what
 /// the test makes: the lookup `geo` for `{kind}/{name}`, a draft that is not there, the secret `crm`.
-const EXPECTED: [(&str, [u16; 5]); 26] = [
+const EXPECTED: [(&str, [u16; 5]); 27] = [
     ("GET /api/v1/whoami", [200, 200, 200, 200, 200]),
     ("GET /api/v1/objects/{kind}", [200, 200, 200, 200, 200]),
     ("POST /api/v1/objects/{kind}", [200, 200, 403, 403, 404]),
@@ -26,6 +26,7 @@ const EXPECTED: [(&str, [u16; 5]); 26] = [
     ("POST /api/v1/plans", [200, 200, 200, 200, 200]),
     // A folder of nothing changes nothing.
     ("POST /api/v1/apply", [200, 200, 200, 200, 200]),
+    ("GET /api/v1/running", [200, 200, 200, 200, 200]),
     ("GET /api/v1/blobs/{sha256}", [404, 404, 404, 404, 404]),
     ("PUT /api/v1/blobs/{sha256}", [422, 422, 403, 403, 404]),
     ("GET /api/v1/drafts", [200, 200, 200, 200, 200]),
