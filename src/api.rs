@@ -52,6 +52,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tidegate_api_types::path;
+use tidegate_api_types::reload::RunningNow;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{Catalog, CatalogError, ObjectKind, WantedObject};
 use tidegate_delivery::DestinationLogs;
@@ -139,6 +140,8 @@ pub struct Running {
     pub functions: watch::Receiver<TakenRevision>,
     pub destinations: watch::Receiver<TakenRevision>,
     pub destination_logs: DestinationLogs,
+    /// What was last put in place.
+    pub report: watch::Receiver<Arc<RunningNow>>,
 }
 
 /// How far the releases are followed.

@@ -293,11 +293,8 @@ impl App {
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let catalog = match known {
-            Some(known) => known,
-            None => OpenedCatalog::open(&workspace).await?,
-        };
-        wanted.revision = catalog.begin(&wanted.folder, &workspace).await?;
+        let (catalog, revision) = OpenedCatalog::begin(known, &wanted.folder, &workspace).await?;
+        wanted.revision = revision;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -313,6 +310,7 @@ impl App {
                 functions: live.taken(),
                 destinations: active_runtimes.taken(),
                 destination_logs: active_runtimes.destination_logs(),
+                report: followers.report.subscribe(),
             },
             login: workspace.login.clone(),
             trusted_proxies: workspace.trusted_proxies.clone(),

@@ -23,6 +23,7 @@ mod plans;
 mod providers;
 mod refused;
 mod rules;
+mod running;
 mod secrets;
 mod shown;
 mod tokens;
@@ -67,6 +68,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(write_keys::rotate))
         .routes(routes!(plans::make))
         .routes(routes!(apply::apply))
+        .routes(routes!(running::show))
         .routes(routes!(blobs::show, blobs::store))
         .routes(routes!(drafts::list, drafts::propose))
         .routes(routes!(drafts::show))

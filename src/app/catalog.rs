@@ -86,13 +86,18 @@ impl OpenedCatalog {
         Ok(Self { folder, threads })
     }
 
-    /// Applies the folder at a start, of which `workspace` was made. Answers the revision that runs.
+    /// Applies the folder at a start, of which `workspace` was made, to the catalog that is known, or to a new one. Answers the revision
+    /// that runs.
     pub(super) async fn begin(
-        &self,
+        known: Option<Self>,
         documents: &WorkspaceDocuments,
         workspace: &Workspace,
-    ) -> Result<u64, CatalogError> {
-        let (folder, at_us) = (&self.folder, clock::now_us());
+    ) -> Result<(Self, u64), AppError> {
+        let opened = match known {
+            Some(known) => known,
+            None => Self::open(workspace).await?,
+        };
+        let (folder, at_us) = (&opened.folder, clock::now_us());
         folder.note(workspace);
         // What is wrong with them was said: no server starts with such a folder.
         folder.apply(&documents.of_folder().unwrap_or_default(), at_us).await?;
@@ -100,7 +105,7 @@ impl OpenedCatalog {
         let revision = folder.catalog.revision().await?;
         // Whoever keeps the log has a checkpoint outside of the catalog.
         tracing::info!(revision, audit_seq = head.seq, audit_hash = head.hash, "the catalog is open");
-        Ok(revision)
+        Ok((opened, revision))
     }
 
     /// Makes the first admin of a catalog that has none, and a token of theirs, which is shown once.

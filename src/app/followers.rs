@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidegate_api_types::reload::RunningNow;
 use tidegate_state::QuarantineBounds;
 use tokio::sync::watch;
 
@@ -15,6 +16,8 @@ pub(super) struct Followers {
     pub(super) names: watch::Sender<Arc<WorkspaceNames>>,
     pub(super) grants: watch::Sender<Arc<WorkspaceGrants>>,
     pub(super) quarantine: watch::Sender<QuarantineBounds>,
+    /// What was last put in place.
+    pub(super) report: watch::Sender<Arc<RunningNow>>,
 }
 
 impl Followers {
@@ -23,6 +26,7 @@ impl Followers {
             names: watch::Sender::new(Arc::new(names(workspace))),
             grants: watch::Sender::new(Arc::new(active_runtimes::grants(workspace))),
             quarantine: watch::Sender::new(workspace.quarantine.clone()),
+            report: watch::Sender::new(Arc::default()),
         }
     }
 }

@@ -464,6 +464,7 @@ impl RunningParts {
     }
 
     fn keep_report(&self) {
+        self.followers.report.send_replace(Arc::new(self.report.now()));
         if let Err(error) = self.report.write(&self.report_file) {
             tracing::warn!(file = %self.report_file.display(), error = %error, "what runs could not be kept for the status");
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
-use tidegate_api_types::reload::ObjectRunning;
+use tidegate_api_types::reload::{ObjectRunning, RunningNow};
 use tidegate_api_types::workspace::ObjectRef;
 use tidegate_event::time;
 use tidegate_process::{clock, whole_file};
@@ -149,6 +149,18 @@ impl RunningReport {
     #[must_use]
     pub fn behind(&self) -> Vec<ObjectRunning> {
         self.objects.iter().filter(|one| one.is_behind()).cloned().collect()
+    }
+
+    /// The same for the admin API.
+    pub(super) fn now(&self) -> RunningNow {
+        RunningNow {
+            revision: self.revision,
+            since: self.since.clone(),
+            catalog_revision: self.catalog_revision,
+            newest_catalog_revision: self.catalog_revision,
+            needs_restart: self.needs_restart.clone(),
+            behind: self.behind(),
+        }
     }
 
     fn find(&mut self, object: &ObjectRef) -> Option<&mut ObjectRunning> {

@@ -70,7 +70,7 @@ impl<'a> ObjectInputs<'a> {
         let path = self.dir().join(written);
         let is_allowed =
             |origin: &CatalogOrigin| origin.own_file.as_deref() == Some(written) || self.is_open(written, &path);
-        if !self.origin.is_none_or(is_allowed) {
+        if self.origin.is_some_and(|origin| !is_allowed(origin)) {
             let message = format!("`{}` names a file that was not sent with it", fields.at(field));
             fields.problem(field, message, "send it: apply a folder that has it with `tidegate apply`");
             return None;

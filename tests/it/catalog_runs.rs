@@ -194,6 +194,8 @@ fn a_source_of_the_catalog_needs_no_write_key_and_a_secret_that_is_not_there_is_
     run.0.reload();
     let status = run.0.workspace.status();
     assert_eq!(status["configuration"]["catalog_revision"], status["catalog"]["revision"], "{status}");
+    let running = run.done("GET", "/running", &Value::Null);
+    assert_eq!(running["catalog_revision"], running["newest_catalog_revision"], "{running}");
     run.0.server.stop();
 }
 

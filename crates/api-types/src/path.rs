@@ -82,6 +82,8 @@ pub const SOURCE_WRITE_KEY_ROTATE: &str = "/api/v1/sources/{name}/write-keys/{ke
 pub const PLANS: &str = "/api/v1/plans";
 /// Makes the catalog say what a folder says, and what runs follow it: POST.
 pub const APPLY: &str = "/api/v1/apply";
+/// What runs, and as of which revision of the catalog: GET.
+pub const RUNNING: &str = "/api/v1/running";
 /// A file that documents name, by its SHA-256: GET, PUT.
 pub const BLOB: &str = "/api/v1/blobs/{sha256}";
 /// Changes that wait for approval: GET, POST.

@@ -29,6 +29,23 @@ pub struct Reloaded {
     pub behind: Vec<ObjectRunning>,
 }
 
+/// What runs now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunningNow {
+    /// The number of what runs.
+    pub revision: u64,
+    /// When it was put in place.
+    pub since: String,
+    /// The revision of the catalog that was put in place last.
+    pub catalog_revision: u64,
+    /// The newest revision of the catalog. What runs need not be different in it.
+    pub newest_catalog_revision: u64,
+    /// Settings that are different and count from the next start.
+    pub needs_restart: Vec<String>,
+    /// Objects that do not run as they are wanted, as far as they may be viewed.
+    pub behind: Vec<ObjectRunning>,
+}
+
 /// How far one object of the configuration is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ObjectRunning {

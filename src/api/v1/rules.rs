@@ -55,6 +55,7 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::POST, path::SOURCE_WRITE_KEY_ROTATE, OfSource(Verb::Update)),
     (Method::POST, path::PLANS, Filtered),
     (Method::POST, path::APPLY, InChange),
+    (Method::GET, path::RUNNING, Filtered),
     // The handlers ask: a file belongs to the objects that name it.
     (Method::GET, path::BLOB, Filtered),
     (Method::PUT, path::BLOB, InChange),

@@ -327,3 +327,37 @@ fn a_plan_is_applied_on_its_revision_or_not_at_all() {
     assert_eq!(test.snapshot().objects.len(), 1, "the secret is nobody's");
     test.verified().unwrap();
 }
+
+#[test]
+fn a_folder_neither_deletes_nor_changes_what_another_folder_made_unless_it_takes_it_over() {
+    let object = |name: &str, folder: ManagingFolder| CatalogObject {
+        id: ObjectId::parse(&format!("lkp_{name:0>20}")).unwrap(),
+        workspace: PRODUCTION.to_owned(),
+        content: content(ObjectKind::Lookup, name, json!({ "n": 1 })),
+        created_at_us: 0,
+        updated_at_us: 0,
+        revision: 1,
+        managed_by: ManagedBy::Folder { applied_revision: 1, folder },
+    };
+    let objects = vec![object("a", ManagingFolder::Applied), object("s", ManagingFolder::Server)];
+    let there = CatalogSnapshot { workspace: PRODUCTION.to_owned(), revision: 1, objects };
+    let want = |name: &str, n: u64| WantedObject {
+        kind: ObjectKind::Lookup,
+        name: name.to_owned(),
+        was: None,
+        labels: Labels::new(),
+        owner: None,
+        spec: json!({ "n": n }),
+    };
+    let options = |take_over| PlanOptions { prune: true, take_over, folder: Some(ManagingFolder::Applied) };
+    let pruned = plan(&there, &[], options(false));
+    assert_eq!((pruned.counts(), pruned.problems.len()), ((0, 0, 1), 0));
+    let same = plan(&there, &[want("a", 1), want("s", 1)], options(false));
+    assert!(same.is_empty(), "the other folder says the same");
+    let other = plan(&there, &[want("a", 1), want("s", 2)], options(false));
+    assert!(matches!(&other.problems[..], [PlanProblem::OfOtherFolder { name, .. }] if name == "s"));
+    let taken = plan(&there, &[want("a", 1), want("s", 2)], options(true));
+    assert!(matches!(&taken.changes[..], [PlannedChange::Update { takes_over: true, .. }]), "{:?}", taken.changes);
+    let change = taken.change(Authority::Program, Actor::default(), 1, SeededEntropy::new(1).as_ref());
+    assert_eq!(change.map(|change| change.origin), Some(ChangeOrigin::Applied));
+}
