@@ -41,8 +41,9 @@ fn measure<R: CatalogRig>(store: &str) {
     let test = CatalogTest::open(rig.store(), InstanceKey::new(KEY).into()).unwrap();
     let mut wanted = wanted(10_000);
     println!("{store}, {} objects", wanted.len());
-    let plan_of =
-        |wanted: &[WantedObject]| plan(&test.snapshot(), wanted, PlanOptions { prune: true, take_over: true, folder: None });
+    let plan_of = |wanted: &[WantedObject]| {
+        plan(&test.snapshot(), wanted, PlanOptions { prune: true, take_over: true, folder: None })
+    };
     let change = |plan: &CatalogPlan| {
         let entropy = SeededEntropy::new(test.tick() as u64);
         plan.change(Authority::Program, Actor::default(), test.tick(), entropy.as_ref()).unwrap()

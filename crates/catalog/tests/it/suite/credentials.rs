@@ -70,7 +70,10 @@ pub fn a_token_never_does_more_than_its_maker_may_now(test: &CatalogTest) {
     assert_eq!(test.get(&made).content.owner.as_ref(), Some(&all));
     test.commit_by(&editor, PRODUCTION, vec![test.respecified(&made, json!({ "a": 1 }))]).unwrap();
     let staging = test.commit_by(&all, "staging", create(ObjectKind::Source, "app"));
-    assert!(matches!(&staging, Err(CatalogError::Denied(_))), "a program's token counts in its workspace alone: {staging:?}");
+    assert!(
+        matches!(&staging, Err(CatalogError::Denied(_))),
+        "a program's token counts in its workspace alone: {staging:?}"
+    );
     let of_person = NewToken { form: TokenForm::Person, ..new_token(test, &editor, None) };
     let of_person = test.wait(test.catalog.create_token(&of_person)).unwrap().id;
     test.commit_by(&of_person, "staging", create(ObjectKind::Source, "app")).unwrap();
