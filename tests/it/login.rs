@@ -72,7 +72,7 @@ fn a_password_opens_a_session_that_signing_out_ends() {
     }
     assert_eq!(browser.ask("GET", WHO, &NONE).json(), who);
     assert_eq!(browser.ask("GET", "/api/v1/objects/source", &NONE).json()["objects"][0]["name"], "web");
-    let made = browser.ask("POST", "/api/v1/objects/lookup", &json!({"name": "a", "spec": {"kind": "table"}}));
+    let made = browser.ask("POST", "/api/v1/objects/lookup", &json!({"name": "a", "spec": {"kind": "table", "entries": {}}}));
     assert_eq!(made.code(), "403 forbidden", "a session has the rights of its user");
     let kept = browser.cookies.clone();
     let out = browser.ask("DELETE", "/api/v1/session", &NONE);
@@ -93,7 +93,7 @@ fn a_session_changes_nothing_for_a_page_of_another_site() {
     let mut browser = signed_in(&server, "ed");
     let own = format!("http://{}", server.admin);
     let own = own.as_str();
-    let lookup = |name: &str| json!({"name": name, "spec": {"kind": "table"}});
+    let lookup = |name: &str| json!({"name": name, "spec": {"kind": "table", "entries": {}}});
     let at = "/api/v1/objects/lookup";
     let foreign: [&[(&str, &str)]; 7] = [
         &[],

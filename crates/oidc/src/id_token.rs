@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn a_forged_token_is_not_believed() {
-        let (signer, stranger) = (Signer::new(), Signer::new());
+        let (signer, another) = (Signer::new(), Signer::new());
         let keys = signer.keys();
         let head = json!({ "alg": "EdDSA", "kid": "a" });
-        assert_eq!(judged(&keys, &stranger.token(&head, &claims())), Err(TokenProblem::Signature));
+        assert_eq!(judged(&keys, &another.token(&head, &claims())), Err(TokenProblem::Signature));
         for alg in ["none", "None", "HS256", "RS512", ""] {
             let token = signer.token(&json!({ "alg": alg, "kid": "a" }), &claims());
             assert_eq!(judged(&keys, &token), Err(TokenProblem::Algorithm(alg.to_owned())));

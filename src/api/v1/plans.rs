@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use tidegate_api_types::control::{PlanFolder, ShownCatalogPlan};
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogObject, ManagingFolder, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, plan};
+use tidegate_catalog::{CatalogObject, ManagingFolder, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, WantedObject, plan};
 
 use super::asker::{Requester, workspace_of};
 use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};
@@ -32,8 +32,12 @@ pub(super) async fn make(
     let settings = &shared.settings.catalog;
     let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
     let wanted = wanted(settings, &snapshot, (&asked.documents, &asked.files), asked.take_over);
-    // Whichever folder it is a copy of: an apply says whose the objects are.
-    let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: None };
+    // What the server's own folder has is in a copy of that, or of all that there is; another folder leaves it alone, as an apply does.
+    let is_servers = |want: &WantedObject| {
+        snapshot.named(want.kind, &want.name).and_then(CatalogObject::folder) == Some(ManagingFolder::Server)
+    };
+    let folder = (!wanted.iter().any(is_servers)).then_some(ManagingFolder::Applied);
+    let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder };
     let planned = plan(&snapshot, &wanted, options);
     let is_visible = |object: Option<&CatalogObject>| match (asker.acting(), object) {
         (Some(acting), Some(object)) => may(acting, Verb::View, object, Some(&snapshot)).is_ok(),

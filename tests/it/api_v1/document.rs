@@ -30,7 +30,7 @@ fn operations(document: &Value) -> usize {
 #[test]
 fn a_fuzzer_that_reads_the_document_gets_no_answer_of_the_catalog_that_it_does_not_describe() {
     let (_workspace, server, admin) = served();
-    admin.made("lookup", "geo", json!({"kind": "table"}));
+    admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
     assert_eq!(admin.ask("POST", "/api/v1/events/domains", &json!({"name": "Shop"})).status, 200);
     assert_eq!(admin.ask("PUT", "/api/v1/secrets/crm", &json!({"value": "x"})).status, 200);
     // Lines of JSON are no JSON.

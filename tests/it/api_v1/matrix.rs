@@ -121,7 +121,7 @@ impl DocumentedOperation {
 
     /// A body that makes sense, for whoever asks as the `at`th.
     fn body(&self, &(word, _, kind, name): &(&str, &str, &str, &str), at: usize, document: &Value) -> Value {
-        let spec = if kind == "source" { json!({"kind": "http"}) } else { json!({"kind": "table"}) };
+        let spec = if kind == "source" { json!({"kind": "http"}) } else { json!({"kind": "table", "entries": {}}) };
         let object = |name: &str| json!({"name": name, "labels": {"team": "shop"}, "spec": spec});
         let new = format!("new-{at}-{word}");
         match self.name().as_str() {
@@ -188,7 +188,7 @@ fn set_up(admin: &ApiCaller) -> MatrixTokens {
     let mut one = String::new();
     for (_, workspace, kind, name) in TARGETS.iter().filter(|(word, ..)| *word != "source") {
         let labels = if *name == "kept-another" { json!({}) } else { label.clone() };
-        let body = json!({"name": name, "labels": labels, "spec": {"kind": "table"}});
+        let body = json!({"name": name, "labels": labels, "spec": {"kind": "table", "entries": {}}});
         let made = admin.ask("POST", &format!("/api/v1/objects/{kind}?workspace={workspace}"), &body);
         assert_eq!(made.status, 201, "{}", made.text());
         if *name == "kept-one" {
@@ -372,7 +372,7 @@ fn everybody_is_answered_as_the_committed_matrix_says() {
 #[test]
 fn what_may_not_be_viewed_is_answered_as_what_is_not_there() {
     let (_workspace, server, admin) = super::served();
-    admin.made("lookup", "kept-one", json!({"kind": "table"}));
+    admin.made("lookup", "kept-one", json!({"kind": "table", "entries": {}}));
     let other = admin.user(&server, "noa", None);
     for (method, below) in [
         ("GET", ""),

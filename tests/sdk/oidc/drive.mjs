@@ -26,7 +26,7 @@ async function code(page) {
   const who = JSON.parse(await page.textContent('body'))
   const cookies = (await page.context().cookies(address)).map(({ name, httpOnly, sameSite }) => ({ name, httpOnly, sameSite }))
   const created = await page.evaluate(async () => {
-    const body = JSON.stringify({ name: 'of-own-page', spec: { kind: 'table' } })
+    const body = JSON.stringify({ name: 'of-own-page', spec: { kind: 'table', entries: {} } })
     return (await fetch('/api/v1/objects/lookup', { method: 'POST', body })).status
   })
   // A page of another port of this machine gets the cookie sent along, and the server refuses all the same.
@@ -34,7 +34,7 @@ async function code(page) {
   const [foreign] = await Promise.all([
     page.waitForResponse((response) => response.url().startsWith(address)),
     page.evaluate(async (url) => {
-      const body = JSON.stringify({ name: 'of-another-page', spec: { kind: 'table' } })
+      const body = JSON.stringify({ name: 'of-another-page', spec: { kind: 'table', entries: {} } })
       await fetch(url, { method: 'POST', body, mode: 'no-cors', credentials: 'include' })
     }, `${address}/api/v1/objects/lookup`),
   ])
