@@ -135,8 +135,9 @@ pub fn resolve_what_runs(
                 files.insert(place);
             }
         }
-        let is_all = problems.iter().all(|problem| files.contains(&problem.file));
-        if is_all && !gone.is_empty() {
+        // At a start, what else is wrong may have come of these.
+        let is_enough = matches!(may, MayBeLeftOut::OfCatalog) || problems.iter().all(|one| files.contains(&one.file));
+        if is_enough && !gone.is_empty() {
             documents.leave_out(&gone);
             left_out.extend(gone);
             continue;
