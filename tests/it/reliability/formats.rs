@@ -111,8 +111,8 @@ fn a_newer_admin_token_is_refused() {
 
 #[test]
 fn a_newer_catalog_is_refused() {
-    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (2, 'x', 0)";
-    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "2 migrations", "knows 1"]);
+    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (3, 'x', 0)";
+    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "3 migrations", "knows 2"]);
 }
 
 #[test]
