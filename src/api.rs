@@ -61,7 +61,7 @@ use tower_service::Service as _;
 pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
 use refusal::ApiRefusal;
-pub use reload::{ReloadRefusal, ReloadRequest};
+pub use reload::{OrderedChange, ReloadRefusal, ReloadRequest};
 
 /// Opens the state file for one request.
 pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;

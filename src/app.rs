@@ -11,7 +11,9 @@ pub mod data_id;
 pub mod declare;
 mod destinations;
 mod door;
+pub mod endings;
 pub mod findings;
+mod first_workers;
 mod followed_releases;
 pub mod inspect;
 mod keeper;
@@ -34,7 +36,6 @@ mod sync_cursors;
 mod sync_restart;
 mod unopened;
 
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,6 @@ use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
 use tidegate_wasm::lookup;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::api;
@@ -60,14 +60,14 @@ use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
 use catalog::OpenedCatalog;
-use destinations::OpenedDestination;
+use endings::DrainingSyncs;
 use findings::Finding;
 use keeper::{CheckedFile, Keeper};
 use live::Live;
 use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
 use running_door::RunningDoor;
 use running_parts::{Followers, PartsAtStart, RunningParts};
-use running_syncs::{Delivering, ReadyWorker, RunningSyncs, SyncPlace, SyncSpec, WorkerStart};
+use running_syncs::{Delivering, ReadyWorker};
 use stop::Budget;
 
 /// Why a server did not start, or did not end well.
@@ -177,6 +177,12 @@ pub mod paths {
         data.join("running.json")
     }
 
+    /// What the syncs need that drain.
+    #[must_use]
+    pub fn endings(data: &Path) -> PathBuf {
+        data.join("endings.json")
+    }
+
     /// What there is, and who may do what with it.
     #[must_use]
     pub fn catalog(data: &Path) -> PathBuf {
@@ -243,6 +249,14 @@ impl App {
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
         let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
+        let draining = DrainingSyncs::open(&data, &mut state)?;
+        let folder = Arc::new(documents);
+        let (documents, workspace) = match draining.beside(&folder, &workspace)? {
+            Some((documents, workspace)) => (Arc::new(documents), workspace),
+            None => (Arc::clone(&folder), workspace),
+        };
+        let catalog = OpenedCatalog::open(&workspace).await?;
+        let workspace = workspace.with_paused(catalog.folder.paused().await?);
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
         let followers = Followers::new(&workspace);
         let of_store = store::RegistrySettings {
@@ -265,13 +279,12 @@ impl App {
             let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
             opened.push(parts.open(partition, &ledgers)?);
         }
-        let (syncs, workers) = ready(&workspace, &mut opened, destinations, background.handle())?;
+        let (syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let catalog = OpenedCatalog::open(&workspace).await?;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
@@ -315,7 +328,9 @@ impl App {
             "tidegate has started"
         );
         let parts = RunningParts::new(PartsAtStart {
-            whole: (Arc::new(documents), Arc::new(workspace)),
+            folder,
+            whole: (documents, Arc::new(workspace)),
+            draining,
             key,
             live: Arc::clone(&live),
             runtimes: Arc::clone(&active_runtimes),
@@ -450,35 +465,6 @@ impl App {
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
     }
-}
-
-/// The workers of all syncs, each with its destination in each partition.
-fn ready(
-    workspace: &Workspace,
-    partitions: &mut [OpenPartition],
-    mut destinations: Vec<BTreeMap<String, OpenedDestination>>,
-    background: Handle,
-) -> Result<(RunningSyncs, Vec<Vec<ReadyWorker>>), AppError> {
-    let state = paths::state(&workspace.data);
-    let place = |one: &OpenPartition| SyncPlace {
-        log: Arc::clone(&one.log),
-        refiner: one.handle.clone(),
-        state: state.clone(),
-    };
-    let syncs = RunningSyncs::new(partitions.iter().map(place).collect(), background);
-    let mut workers = Vec::new();
-    for spec in SyncSpec::all(workspace) {
-        let start = |(partition, destinations): (&mut OpenPartition, &mut BTreeMap<String, OpenedDestination>)| {
-            let opened = destinations.remove(spec.name())?;
-            let start = partition.starts.remove(spec.name()).unwrap_or_default();
-            Some(WorkerStart::first(opened.destination, start))
-        };
-        let starts: Option<Vec<WorkerStart>> = partitions.iter_mut().zip(&mut destinations).map(start).collect();
-        if let Some(starts) = starts {
-            workers.push(syncs.open(&spec, starts)?);
-        }
-    }
-    Ok((syncs, workers))
 }
 
 /// Says what opening the log found.

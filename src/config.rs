@@ -21,12 +21,14 @@ mod file_marks;
 mod functions;
 mod init;
 mod instance_key;
+mod kept_documents;
 mod live_version;
 mod lookups;
 mod names;
 mod notes;
 mod outgoing;
 mod outline;
+mod paused;
 mod plugin;
 mod resolving;
 mod secret_masks;
@@ -37,7 +39,7 @@ mod surroundings;
 mod syncs;
 mod warehouses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +64,7 @@ pub(crate) use environment::{environment, home};
 pub use file_marks::{FileMarks, differing_files, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
+pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
@@ -76,7 +79,7 @@ pub use surroundings::Surroundings;
 pub use syncs::{StartConfig, SyncConfig};
 
 /// Everything that a server needs to know, checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Workspace {
     pub dir: PathBuf,
     pub listen: SocketAddr,
@@ -125,6 +128,10 @@ pub struct Workspace {
     pub documents: Vec<FolderDocument>,
     /// Every file that was read, by its path from the workspace's folder where it lies there.
     pub files: BTreeMap<PathBuf, ContentHash>,
+    /// Objects that somebody has paused. Never read from a file.
+    pub paused_by_hand: BTreeSet<ObjectRef>,
+    /// What goes on until it has ended.
+    pub ending: EndingObjects,
 }
 
 impl Workspace {
@@ -220,6 +227,8 @@ impl Workspace {
                 documents: documents.of_folder().unwrap_or_default(),
                 specs,
                 files,
+                paused_by_hand: BTreeSet::new(),
+                ending: EndingObjects::default(),
             }),
             _ => Err(problems),
         }

@@ -105,7 +105,7 @@ mod tests {
         let document = serde_json::to_value(routes().1).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
-        assert_eq!(paths.len(), 20 + 18);
+        assert_eq!(paths.len(), 20 + 20);
         let mut described = BTreeSet::new();
         for (path, operations) in paths {
             for method in operations.as_object().unwrap().keys() {

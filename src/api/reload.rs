@@ -1,5 +1,6 @@
 //! What the server runs is read again and changed while it runs. Who does that is not known here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::extract::State;
 use hyper::StatusCode;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::{Reload, Reloaded, WorkspaceProblem};
+use tidegate_api_types::workspace::SyncEnding;
 use tidegate_document::problem::Problem;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
@@ -16,9 +18,21 @@ use super::SharedApi;
 use super::extract::Json;
 use super::refusal::ApiRefusal;
 
-/// An order to read the workspace again.
+/// What has changed, outside of what runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderedChange {
+    /// The files of the folder.
+    Folder,
+    /// Which objects of the catalog are paused.
+    Paused,
+}
+
+/// An order to change what runs.
 #[derive(Debug)]
 pub struct ReloadRequest {
+    pub what: OrderedChange,
+    /// By the name of a sync, or of a source for all its syncs: what becomes of what waits.
+    pub endings: BTreeMap<String, SyncEnding>,
     /// Where the answer goes; whoever asked may be gone by then.
     pub reply: oneshot::Sender<Result<Reloaded, ReloadRefusal>>,
 }
@@ -44,25 +58,42 @@ const ANSWER_MAX: Duration = Duration::from_secs(120);
     responses((status = 200, body = Reloaded), ApiRefusal))]
 pub(super) async fn reload(
     State(shared): State<Arc<SharedApi>>,
-    Json(_): Json<Reload>,
+    Json(Reload { drain, abandon }): Json<Reload>,
 ) -> Result<axum::Json<Reloaded>, ApiRefusal> {
-    let (reply, answer) = oneshot::channel();
-    shared.settings.reloads.try_send(ReloadRequest { reply }).map_err(|error| match error {
-        TrySendError::Full(_) => ApiRefusal::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too-busy",
-            "several reloads wait already",
-            "send it again after Retry-After",
-        )
-        .after(Duration::from_secs(5)),
-        TrySendError::Closed(_) => ReloadRefusal::Stopping.into(),
-    })?;
-    let answered = timeout(ANSWER_MAX, answer).await.map_err(|_| {
-        let detail = format!("the change is not done after {} seconds, and goes on", ANSWER_MAX.as_secs());
-        let fix = "`tidegate status` shows what runs and what does not yet";
-        ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "not-done-yet", detail, fix)
-    })?;
-    Ok(axum::Json(answered.unwrap_or(Err(ReloadRefusal::Stopping))?))
+    if let Some(both) = drain.iter().find(|name| abandon.contains(name)) {
+        let detail = format!("{both:?} is named by `drain` and by `abandon`");
+        return Err(ApiRefusal::unprocessable("two-endings", detail, "name it in one of them").in_field("abandon"));
+    }
+    let of = |names: Vec<String>, ending| names.into_iter().map(move |name| (name, ending));
+    let endings = of(drain, SyncEnding::Drain).chain(of(abandon, SyncEnding::Abandon)).collect();
+    Ok(axum::Json(shared.order(OrderedChange::Folder, endings).await?))
+}
+
+impl SharedApi {
+    /// Has what runs follow a change, and waits until it has.
+    pub(super) async fn order(
+        &self,
+        what: OrderedChange,
+        endings: BTreeMap<String, SyncEnding>,
+    ) -> Result<Reloaded, ApiRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.settings.reloads.try_send(ReloadRequest { what, endings, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => ApiRefusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-busy",
+                "several reloads wait already",
+                "send it again after Retry-After",
+            )
+            .after(Duration::from_secs(5)),
+            TrySendError::Closed(_) => ReloadRefusal::Stopping.into(),
+        })?;
+        let answered = timeout(ANSWER_MAX, answer).await.map_err(|_| {
+            let detail = format!("the change is not done after {} seconds, and goes on", ANSWER_MAX.as_secs());
+            let fix = "`tidegate status` shows what runs and what does not yet";
+            ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "not-done-yet", detail, fix)
+        })?;
+        answered.unwrap_or(Err(ReloadRefusal::Stopping)).map_err(ApiRefusal::from)
+    }
 }
 
 impl From<ReloadRefusal> for ApiRefusal {
@@ -79,7 +110,8 @@ impl From<ReloadRefusal> for ApiRefusal {
             }
             ReloadRefusal::NeedsEnding(behind) => {
                 let detail = format!("nothing was changed: {}", behind.join("; "));
-                let fix = "keep them until `tidegate status` shows that nothing waits, then reload again";
+                let fix = "reload with `--drain NAME` to have it delivered first, or with `--abandon NAME` to give it up and \
+                           have it counted; or keep them until `tidegate status` shows that nothing waits";
                 Self::new(StatusCode::CONFLICT, "needs-ending", detail, fix)
             }
             ReloadRefusal::Failed(detail) => {

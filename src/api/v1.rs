@@ -9,6 +9,7 @@ mod audit;
 mod changes;
 mod drafts;
 mod objects;
+mod pauses;
 mod permit;
 mod plans;
 mod refused;
@@ -41,6 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(objects::used_by))
         .routes(routes!(changes::release))
         .routes(routes!(changes::adopt))
+        .routes(routes!(pauses::pause))
+        .routes(routes!(pauses::resume))
         .routes(routes!(secrets::write))
         .routes(routes!(plans::make))
         .routes(routes!(drafts::list, drafts::propose))

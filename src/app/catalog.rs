@@ -1,17 +1,17 @@
 //! The catalog of the server: its file, the key that its secrets are sealed under, its first admin, and the objects of the folder, which
 //! are applied to it at the start and whenever the folder is read again. What runs comes from the folder; the catalog says what there is, and what there was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tidegate_api_types::workspace::FolderDocument;
+use tidegate_api_types::workspace::{FolderDocument, ObjectRef, ObjectRefKind};
 use tidegate_catalog::{
-    Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogSnapshot, Entropy, InstanceKey, NewToken, PlanOptions,
-    SecretValue, SqliteCatalog, TokenForm, WantedObject, plan,
+    Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogSnapshot, Entropy, InstanceKey, NewToken, ObjectKind,
+    PlanOptions, SecretValue, SqliteCatalog, TokenForm, WantedObject, plan,
 };
 use tidegate_process::{clock, whole_file};
 use tokio::time::timeout;
@@ -125,6 +125,24 @@ impl FolderCatalog {
             Err(_) => format!("the catalog did not answer within {} seconds", APPLY_MAX.as_secs()),
         };
         tracing::error!(error, "the folder was not applied to the catalog; it is at the next reload or start");
+    }
+
+    /// The objects that somebody has paused.
+    pub(super) async fn paused(&self) -> Result<BTreeSet<ObjectRef>, CatalogError> {
+        let late =
+            |_| CatalogError::Unreadable(format!("the catalog did not answer within {} seconds", APPLY_MAX.as_secs()));
+        let snapshot = self.catalog.snapshot(api::WORKSPACE_DEFAULT, None);
+        let snapshot = timeout(APPLY_MAX, snapshot).await.map_err(late)??;
+        let paused = snapshot.objects.iter().filter(|object| object.is_paused).filter_map(|object| {
+            let kind = match object.content.kind {
+                ObjectKind::Source => ObjectRefKind::Source,
+                ObjectKind::Sync => ObjectRefKind::Sync,
+                ObjectKind::Destination => ObjectRefKind::Destination,
+                _ => return None,
+            };
+            Some(ObjectRef::new(kind, object.content.name.as_str()))
+        });
+        Ok(paused.collect())
     }
 
     /// Makes the catalog say what the folder says. What the folder cannot say changes nothing, and the server goes on.

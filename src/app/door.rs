@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_net as net;
 use tidegate_process::clock;
 use tidegate_source::http::{Entrance, EntranceSettings, IngestSettings, KeyHasher, WriteKey, WriteKeys};
@@ -15,8 +16,11 @@ pub(super) fn hasher() -> KeyHasher {
     KeyHasher::new(&clock::random())
 }
 
-/// Who may send, and how much; these sources take nothing for now.
-pub(super) fn entrance(workspace: &Workspace, hasher: &KeyHasher, paused: HashSet<Arc<str>>) -> EntranceSettings {
+/// Who may send, and how much; these sources take nothing for now, nor do those that the workspace has paused. To a source that
+/// ends no key is known.
+pub(super) fn entrance(workspace: &Workspace, hasher: &KeyHasher, mut paused: HashSet<Arc<str>>) -> EntranceSettings {
+    let by_choice = workspace.sources.keys().filter(|name| workspace.is_paused(ObjectRefKind::Source, name));
+    paused.extend(by_choice.map(|name| Arc::<str>::from(name.as_str())));
     let created_at_us = clock::now_us();
     let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
         source: Arc::clone(source),
@@ -27,7 +31,7 @@ pub(super) fn entrance(workspace: &Workspace, hasher: &KeyHasher, paused: HashSe
         uses: Arc::default(),
     };
     let mut keys = Vec::new();
-    for (source, config) in &workspace.sources {
+    for (source, config) in workspace.sources.iter().filter(|(name, _)| !workspace.ending.sources.contains(*name)) {
         let source: Arc<str> = source.as_str().into();
         keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
     }

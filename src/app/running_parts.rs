@@ -4,32 +4,34 @@
 //! Then the rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From
 //! the rules on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod draining;
+mod preparing;
+
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api_types::reload::Reloaded;
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_process::{clock, telemetry};
-use tidegate_state::{QuarantineBounds, State};
-use tokio::runtime::Handle;
+use tidegate_state::QuarantineBounds;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::active_runtimes::{self, ActiveRuntimes, NextRuntime, WorkspaceGrants};
 use super::catalog::FolderCatalog;
 use super::change_plan::{self, ChangePlan, SyncChange};
+use super::endings::DrainingSyncs;
+use super::granted_tables;
 use super::live::{Live, NextLive};
-use super::removals::{self, Removals};
+use super::removals::{AskedEndings, Removals};
 use super::running_door::RunningDoor;
 use super::running_report::{RunningReport, differing_objects};
 use super::running_syncs::RunningSyncs;
 use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
-use super::{granted_tables, live_versions};
-use crate::api::{ReloadRefusal, ReloadRequest, WorkspaceNames};
-use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
-use crate::config::{DestinationKind, SpecInput, Workspace, WorkspaceDocuments, fingerprint};
+use crate::api::{OrderedChange, ReloadRefusal, ReloadRequest, WorkspaceNames};
+use crate::config::differences::WorkspaceDifferences;
+use crate::config::{DestinationKind, KeptDocuments, Workspace, WorkspaceDocuments};
 
 /// Reading files, lookups' hashes included.
 const READING_MAX: Duration = Duration::from_secs(60);
@@ -41,6 +43,8 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 /// Between two looks at what does not run as it shall.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at what drains.
+const DRAINING_INTERVAL: Duration = Duration::from_millis(500);
 /// For changes that a stop cuts off.
 const CUT_MAX: Duration = Duration::from_millis(300);
 
@@ -78,8 +82,16 @@ fn names(workspace: &Workspace) -> WorkspaceNames {
 pub(super) struct RunningParts {
     /// As it was at the start: some settings count from there.
     started: Arc<Workspace>,
+    /// What the folder said when it was read last.
+    folder: Arc<WorkspaceDocuments>,
+    /// The same with what drains beside it.
     documents: Arc<WorkspaceDocuments>,
     workspace: Arc<Workspace>,
+    draining: DrainingSyncs,
+    /// Syncs that drain and read no further.
+    settled: BTreeSet<String>,
+    /// Where what has drained could not be ended: when it is tried again.
+    drained_again_at: Instant,
     /// What fingerprints are made under.
     key: String,
     live: Arc<Live>,
@@ -96,7 +108,9 @@ pub(super) struct RunningParts {
 
 /// What a change needs to know of what runs.
 pub(super) struct PartsAtStart {
+    pub(super) folder: Arc<WorkspaceDocuments>,
     pub(super) whole: WholeWorkspace,
+    pub(super) draining: DrainingSyncs,
     pub(super) key: String,
     pub(super) live: Arc<Live>,
     pub(super) runtimes: Arc<ActiveRuntimes>,
@@ -108,30 +122,50 @@ pub(super) struct PartsAtStart {
     pub(super) files: (PathBuf, PathBuf),
 }
 
+/// What shall run.
+struct WantedWorkspace {
+    folder: Arc<WorkspaceDocuments>,
+    kept: KeptDocuments,
+    /// Both together.
+    whole: WholeWorkspace,
+    /// Syncs that have delivered everything.
+    drained: BTreeSet<String>,
+}
+
 /// What is new and open, and seen by nobody yet.
 struct NextParts {
+    folder: Arc<WorkspaceDocuments>,
     documents: Arc<WorkspaceDocuments>,
     workspace: Arc<Workspace>,
+    kept: KeptDocuments,
     plan: ChangePlan,
     differences: WorkspaceDifferences,
     live: NextLive,
     runtimes: Vec<(String, NextRuntime)>,
     /// Sources and syncs that go.
     removals: Removals,
+    /// What becomes of those, where somebody says.
+    decided: AskedEndings,
+    drained: BTreeSet<String>,
 }
 
 impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
-        let PartsAtStart { whole: (documents, workspace), key, live, runtimes, syncs, door, followers, catalog, files } =
+        let PartsAtStart { folder, whole, draining, key, live, runtimes, syncs, door, followers, catalog, files } =
             parts;
+        let (documents, workspace) = whole;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
         let mut running = Self {
             started: Arc::clone(&workspace),
             report: RunningReport::begin(&workspace, revision),
+            folder,
             documents,
             workspace,
+            draining,
+            settled: BTreeSet::new(),
+            drained_again_at: Instant::now(),
             key,
             live,
             runtimes,
@@ -163,8 +197,10 @@ impl RunningParts {
         let mut rules = self.live.rules();
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look_at_draining = interval(DRAINING_INTERVAL);
+        look_at_draining.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let reply = tokio::select! {
+            let request = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(done) = self.under_way.next() => {
@@ -180,17 +216,29 @@ impl RunningParts {
                     }
                     continue;
                 }
-                Some(request) = asked.recv() => Some(request.reply),
+                Some(request) = asked.recv() => Some(request),
                 Some(()) = hung_up.recv() => None,
+                _ = look_at_draining.tick(), if !self.draining.kept().is_empty() => {
+                    tokio::select! {
+                        biased;
+                        _ = stop.wait_for(|stop| *stop) => break,
+                        () = self.look_at_draining() => {}
+                    }
+                    continue;
+                }
                 _ = look.tick() => {
                     self.look();
                     continue;
                 }
             };
+            let (what, endings, reply) = match request {
+                Some(ReloadRequest { what, endings, reply }) => (what, endings, Some(reply)),
+                None => (OrderedChange::Folder, AskedEndings::new(), None),
+            };
             let answer = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
-                answer = self.reload() => answer,
+                answer = self.follow(what, &endings) => answer,
             };
             tell(&answer);
             if let Some(reply) = reply {
@@ -203,26 +251,64 @@ impl RunningParts {
         self.syncs
     }
 
-    /// Reads the workspace again and changes what is different.
-    async fn reload(&mut self) -> Result<Reloaded, ReloadRefusal> {
-        let whole = self.read().await?;
+    /// Looks at what has changed outside, and changes what is different.
+    async fn follow(&mut self, what: OrderedChange, asked: &AskedEndings) -> Result<Reloaded, ReloadRefusal> {
+        let paused = self.catalog.paused().await;
+        let wanted = match what {
+            OrderedChange::Folder => {
+                let folder = self.read().await?;
+                let kept = self.kept_but(asked);
+                let paused = paused.unwrap_or_else(|error| {
+                    tracing::warn!(error = %error, "what is paused cannot be read; it is as it was");
+                    self.workspace.paused_by_hand.clone()
+                });
+                let whole = self.resolve(&folder, &kept, paused).await?;
+                WantedWorkspace { folder, kept, whole, drained: BTreeSet::new() }
+            }
+            OrderedChange::Paused => {
+                let paused = paused.map_err(|error| ReloadRefusal::Failed(error.to_string()))?;
+                WantedWorkspace {
+                    folder: Arc::clone(&self.folder),
+                    kept: self.draining.kept().clone(),
+                    whole: (Arc::clone(&self.documents), Arc::new(self.workspace.with_paused(paused))),
+                    drained: BTreeSet::new(),
+                }
+            }
+        };
+        self.change(wanted, asked).await
+    }
+
+    /// Changes what is different.
+    async fn change(&mut self, wanted: WantedWorkspace, asked: &AskedEndings) -> Result<Reloaded, ReloadRefusal> {
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };
         let busy = |_| ReloadRefusal::Failed("a release is being put in place, and that takes long".to_owned());
         let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
-        let next = self.prepare(whole).await?;
+        let next = self.prepare(wanted, asked).await?;
         self.make_way_for(&next).await?;
+        let begun = match self.begin_endings(&next) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                self.door.put(&self.workspace, HashSet::new());
+                return Err(refusal);
+            }
+        };
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
+                self.draining.take_back(&begun, &self.state_file);
                 self.door.put(&self.workspace, HashSet::new());
                 return Err(ReloadRefusal::Failed(error.to_string()));
             }
         };
         // From here on nothing refuses the whole.
-        let NextParts { documents, workspace, plan, differences, runtimes, removals, .. } = next;
+        let NextParts { folder, documents, workspace, plan, differences, runtimes, removals, .. } = next;
         let before = std::mem::replace(&mut self.workspace, workspace);
-        self.documents = documents;
+        (self.folder, self.documents) = (folder, documents);
+        if let Err(error) = self.draining.begun(begun) {
+            tracing::error!(error = %error, "endings.json could not be written; the next start ends what it names and has no end");
+        }
+        self.settled.retain(|sync| self.draining.kept().contains_key(sync));
         let workspace = Arc::clone(&self.workspace);
         self.followers.grants.send_replace(Arc::new(active_runtimes::grants(&workspace)));
         self.note_plugins(&workspace);
@@ -233,8 +319,8 @@ impl RunningParts {
         changed.extend(plan.syncs.keys().map(|name| ObjectRef::new(ObjectRefKind::Sync, name.as_str())));
         self.report.want(&workspace, revision, &changed);
         for (name, change) in &plan.syncs {
-            let change = if *change == SyncChange::Replace { SyncChange::Reopen } else { *change };
-            self.restart(name, change);
+            let source = before.syncs.get(name).map(|sync| sync.source.0.clone()).filter(|_| change.ends());
+            self.restart(name, *change, source);
         }
         self.settle_syncs().await;
         if plan.door || !removals.sources.is_empty() {
@@ -244,6 +330,7 @@ impl RunningParts {
         self.followers.names.send_replace(Arc::new(names(&workspace)));
         self.followers.quarantine.send_replace(workspace.quarantine.clone());
         let needs_restart = change_plan::needs_restart(&self.started, &workspace);
+        self.report.paused = workspace.paused();
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
         self.keep_report();
@@ -253,101 +340,10 @@ impl RunningParts {
             settings: differences.settings,
             changed: differences.objects,
             syncs: plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().to_owned())).collect(),
+            draining: self.draining.kept().keys().cloned().collect(),
             needs_restart: self.report.needs_restart.clone(),
             behind: self.report.behind(),
         })
-    }
-
-    async fn read(&self) -> Result<WholeWorkspace, ReloadRefusal> {
-        let (dir, data) = (self.workspace.dir.clone(), self.workspace.data.clone());
-        let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
-        let late = |_| {
-            let seconds = READING_MAX.as_secs();
-            ReloadRefusal::Failed(format!("the files of the workspace were not read within {seconds} seconds"))
-        };
-        let read = timeout(READING_MAX, tokio::task::spawn_blocking(read)).await.map_err(late)?;
-        let read = read.map_err(|error| ReloadRefusal::Failed(format!("the files could not be read: {error}")))?;
-        let (documents, workspace) = read.map_err(ReloadRefusal::Problems)?;
-        Ok((Arc::new(documents), Arc::new(workspace)))
-    }
-
-    /// Loads and opens all that is different. Nothing changes by this.
-    async fn prepare(&self, (documents, workspace): WholeWorkspace) -> Result<NextParts, ReloadRefusal> {
-        let plan = ChangePlan::between(&self.workspace, &workspace, &self.live.releases());
-        let differences = WorkspaceDifferences::between(
-            ReadWorkspace { documents: &self.documents, workspace: &self.workspace },
-            ReadWorkspace { documents: &documents, workspace: &workspace },
-            clock::random(),
-        );
-        let removals = Removals::of(&self.workspace, &workspace, &plan);
-        removals.refuse_other_sources(&self.workspace, &workspace).map_err(ReloadRefusal::NeedsEnding)?;
-        self.refuse_what_waits(&removals.while_open()).await?;
-        let print = fingerprint(&workspace.specs, &self.key);
-        let (live, whole, differs) = (Arc::clone(&self.live), Arc::clone(&workspace), plan.clone());
-        // Compiling is nothing for a thread that others need.
-        let load = move || Handle::current().block_on(live.next(&whole, &differs, print));
-        let loading = tokio::task::spawn_blocking(load);
-        let late = |_| {
-            let seconds = LOADING_MAX.as_secs();
-            ReloadRefusal::Failed(format!("the functions were not loaded within {seconds} seconds"))
-        };
-        let loaded = timeout(LOADING_MAX, loading).await.map_err(late)?;
-        let loaded = loaded.map_err(|error| ReloadRefusal::Failed(format!("loading broke off: {error}")))?;
-        let live = loaded.map_err(|error| ReloadRefusal::Failed(telemetry::with_causes(&error)))?;
-        let mut opened: BTreeSet<String> = plan.runtimes.clone();
-        opened.retain(|name| !follows_releases_alone(&differences, name));
-        opened.extend(self.runtimes.idle());
-        let open = opened.into_iter().filter_map(|name| {
-            let config = plugin(&workspace, &name)?;
-            let runtimes = Arc::clone(&self.runtimes);
-            Some(async move {
-                let next = runtimes.next(&name, config).await;
-                (name, next)
-            })
-        });
-        let runtimes = futures_util::future::join_all(open).await;
-        Ok(NextParts { documents, workspace, plan, differences, live, runtimes, removals })
-    }
-
-    /// Shuts the door for sources that go, and waits until everything that came through it has been delivered. Where something waits
-    /// all the same, the door opens again.
-    async fn make_way_for(&mut self, next: &NextParts) -> Result<(), ReloadRefusal> {
-        if next.removals.sources.is_empty() {
-            return Ok(());
-        }
-        let paused = next.removals.sources.iter().map(|name| name.as_str().into()).collect();
-        self.door.put(&self.workspace, paused);
-        let made = match self.door.earlier_are_gone(removals::REQUESTS_MAX).await {
-            true => self.refuse_what_waits(&next.removals).await,
-            false => {
-                Err(ReloadRefusal::NeedsEnding(vec!["a request to a source that goes is still under way".to_owned()]))
-            }
-        };
-        if made.is_err() {
-            self.door.put(&self.workspace, HashSet::new());
-        }
-        made
-    }
-
-    /// Only syncs that have everything which is accepted by now may go.
-    async fn refuse_what_waits(&self, removals: &Removals) -> Result<(), ReloadRefusal> {
-        if removals.syncs.is_empty() {
-            return Ok(());
-        }
-        let marks = removals::marks(self.syncs.delivering(), removals);
-        removals::catch_up(&marks).await;
-        let (file, names) = (self.state_file.clone(), removals.syncs.clone());
-        let pending = tokio::task::spawn_blocking(move || {
-            let counts = State::read(&file)?.pending_counts()?;
-            let named = counts.into_iter().filter(|count| names.contains_key(&count.sync));
-            let pending = named.map(|count| (count.sync, count.events)).collect::<BTreeMap<_, _>>();
-            Ok::<_, tidegate_state::StateError>(pending)
-        });
-        let failed = |error: String| ReloadRefusal::Failed(format!("what is pending could not be counted: {error}"));
-        let pending = timeout(READING_MAX, pending).await.map_err(|error| failed(error.to_string()))?;
-        let pending = pending.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        let waiting = removals::waiting(&marks, &pending);
-        if waiting.is_empty() { Ok(()) } else { Err(ReloadRefusal::NeedsEnding(waiting)) }
     }
 
     /// What the files of destinations say, where no runtime is opened by it.
@@ -360,10 +356,12 @@ impl RunningParts {
     }
 
     /// Changes one sync in a task of its own, in the place of a change that is not done yet.
-    fn restart(&mut self, name: &str, change: SyncChange) {
+    fn restart(&mut self, name: &str, change: SyncChange, source: Option<String>) {
+        self.settled.remove(name);
         self.under_way.begin(SyncRestart {
             name: name.to_owned(),
             change,
+            source,
             sync: self.syncs.sync(name),
             places: self.syncs.places(),
             workspace: Arc::clone(&self.workspace),
@@ -388,8 +386,12 @@ impl RunningParts {
     fn note_restart(&mut self, RestartedSync { name, change, done }: &RestartedSync) {
         match done {
             Ok(()) => {
-                if *change == SyncChange::End {
-                    self.syncs.remove(name);
+                match change {
+                    SyncChange::End => self.syncs.remove(name),
+                    SyncChange::Settle => {
+                        self.settled.insert(name.clone());
+                    }
+                    _ => {}
                 }
                 self.report.runs(&sync_ref(name));
                 tracing::debug!(sync = &**name, change = change.as_str(), "a sync has changed");
@@ -404,7 +406,7 @@ impl RunningParts {
     /// Looks at what does not run as it shall, and tries it again.
     fn look(&mut self) {
         for (name, change) in self.under_way.failed() {
-            self.restart(&name, change);
+            self.restart(&name, change, None);
         }
         let before = self.report.behind();
         self.note_errors();
@@ -453,14 +455,6 @@ fn plugin<'w>(workspace: &'w Workspace, name: &str) -> Option<&'w crate::config:
 
 fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
     workspace.destinations.keys().map(String::as_str).filter(|name| plugin(workspace, name).is_some()).collect()
-}
-
-/// Whether nothing of a destination is different but the version that is live: what runs has followed that by itself.
-fn follows_releases_alone(differences: &WorkspaceDifferences, name: &str) -> bool {
-    let object = destination_ref(name);
-    let live = SpecInput::LiveVersion.to_string();
-    let found = differences.objects.iter().find(|found| found.object == object);
-    found.is_some_and(|found| found.fields.is_empty() && found.inputs == [live])
 }
 
 /// Says in the log what came of it.

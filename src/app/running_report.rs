@@ -30,6 +30,9 @@ pub struct RunningReport {
     pub objects: Vec<ObjectRunning>,
     /// Settings that are different and count from the next start.
     pub needs_restart: Vec<String>,
+    /// What is there and stops for now.
+    #[serde(default)]
+    pub paused: BTreeSet<ObjectRef>,
 }
 
 /// Why `running.json` does not say what runs.
@@ -63,6 +66,7 @@ impl RunningReport {
             files: marks_of_files(&workspace.files, &salt),
             objects: workspace.specs.keys().map(running).collect(),
             needs_restart: Vec::new(),
+            paused: workspace.paused(),
             since,
             salt,
         }

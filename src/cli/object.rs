@@ -7,7 +7,7 @@ use tidegate_api_types::object::{ObjectQuery, ShownObject};
 
 use super::client::{CatalogClient, ServerArgs};
 use super::field_difference::VALUE_CHARS_MAX;
-use super::{CommandDone, CommandFailure, field_difference, runtime, style};
+use super::{CommandDone, CommandFailure, field_difference, pause, runtime, style};
 
 /// Which server, and which workspace of its catalog.
 #[derive(Debug, clap::Args)]
@@ -72,6 +72,23 @@ pub(super) enum ObjectCommand {
         #[command(flatten)]
         catalog: CatalogArgs,
     },
+    /// Stop a source, a sync or a destination for now: a source takes nothing in, a sync delivers nothing and the log keeps
+    /// what waits for it, a destination stops all its syncs
+    Pause {
+        /// source, sync or destination
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Let a source, a sync or a destination go on where it stopped
+    Resume {
+        /// source, sync or destination
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
 }
 
 /// Something is different.
@@ -113,6 +130,12 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
                     table.add_row([revision, at, by, name, what.to_owned()]);
                 }
                 println!("{table}");
+            }
+            ObjectCommand::Pause { kind, name, catalog } => {
+                return pause::run(&catalog.client()?, (kind, name), true, json).await;
+            }
+            ObjectCommand::Resume { kind, name, catalog } => {
+                return pause::run(&catalog.client()?, (kind, name), false, json).await;
             }
             ObjectCommand::Diff { kind, name, from, to, catalog } => {
                 let diff = catalog.client()?.diff(kind, name, (*from, *to)).await?;

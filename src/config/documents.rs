@@ -13,7 +13,7 @@ use super::folder::{is_name, is_yaml, object_name, yaml_files};
 use super::spec_hash::ContentHash;
 
 /// The text of a workspace, parsed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct WorkspaceDocuments {
     pub objects: BTreeMap<ObjectRef, ObjectDocument>,
     /// Every file that was read, by its path from the workspace's folder.

@@ -131,6 +131,9 @@ pub struct ShownObject {
     pub updated_at: String,
     /// The files of a folder, if they say what it is.
     pub managed_by: Option<ManagingFile>,
+    /// Somebody has stopped it for now. What its file says of that is in `spec`.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// The file that says what an object is.

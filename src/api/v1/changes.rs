@@ -16,7 +16,7 @@ use crate::api::SharedApi;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
 
-type Changed = Result<(StatusCode, HeaderMap, axum::Json<ChangeDone>), ApiRefusal>;
+pub(super) type Changed = Result<(StatusCode, HeaderMap, axum::Json<ChangeDone>), ApiRefusal>;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -104,7 +104,7 @@ pub(super) async fn adopt(
 
 impl SharedApi {
     /// Makes a change of one edit, or says what it would do.
-    async fn change_object(
+    pub(super) async fn change_object(
         &self,
         asker: &Requester,
         workspace: &str,
@@ -160,7 +160,7 @@ impl SharedApi {
 }
 
 /// The revision of `If-Match`; none for `*`, and where there is no such header.
-fn expected(headers: &HeaderMap) -> Result<Option<u64>, ApiRefusal> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Option<u64>, ApiRefusal> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let quoted = || text.strip_prefix('"')?.strip_suffix('"')?.parse().ok();

@@ -23,7 +23,7 @@ pub(in crate::api) enum EndpointRule {
 
 use EndpointRule::{Filtered, InChange, Named, Past, Server, Workspace};
 
-const RULES: [(Method, &str, EndpointRule); 23] = [
+const RULES: [(Method, &str, EndpointRule); 25] = [
     (Method::GET, path::WHO_AM_I, Filtered),
     (Method::GET, path::OBJECTS, Filtered),
     (Method::POST, path::OBJECTS, InChange),
@@ -35,6 +35,8 @@ const RULES: [(Method, &str, EndpointRule); 23] = [
     (Method::GET, path::OBJECT_USED_BY, Named(Verb::View)),
     (Method::POST, path::OBJECT_RELEASE, Named(Verb::Adopt)),
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
+    (Method::POST, path::OBJECT_PAUSE, Named(Verb::Update)),
+    (Method::POST, path::OBJECT_RESUME, Named(Verb::Update)),
     (Method::PUT, path::SECRET, InChange),
     (Method::POST, path::PLANS, Filtered),
     (Method::GET, path::DRAFTS, Filtered),

@@ -90,6 +90,13 @@ impl CatalogClient {
         self.client.exchange(request, ANSWER_TIME_MAX).await
     }
 
+    /// Pauses an object, or lets it go on.
+    pub(in crate::cli) async fn pause(&self, kind: &str, name: &str, is_paused: bool) -> CatalogAnswer<ChangeDone> {
+        let at = if is_paused { path::OBJECT_PAUSE } else { path::OBJECT_RESUME };
+        let request = self.client.http().query(Method::POST, (&of_kind(at, kind), name), &self.change())?;
+        self.client.exchange(request, ANSWER_TIME_MAX).await
+    }
+
     pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> CatalogAnswer<ShownCatalogPlan> {
         self.send(Method::POST, (path::PLANS, ""), None, folder).await
     }
