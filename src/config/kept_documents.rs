@@ -47,7 +47,7 @@ pub struct EndingObjects {
 /// What a kept sync needs, beside what it can find in the folder.
 #[derive(Debug, Clone, Default)]
 pub struct KeptNeeds<'a> {
-    /// Opens nothing; stands in the place of the write keys of a source, which may be another's by now.
+    /// What the key begins with that stands in the place of the write keys of a source, which may be another's by now. It opens nothing.
     pub closed_key: &'a str,
     /// Destinations that the folder has as another kind of thing.
     pub replaced: BTreeSet<ObjectRef>,
@@ -103,7 +103,7 @@ impl Workspace {
             let mut document = as_written(&documents.objects.get(&object)?.node);
             if let (ObjectRefKind::Source, Value::Object(fields)) = (object.kind, &mut document) {
                 fields.remove("write_keys");
-                fields.insert("write_key".to_owned(), needs.closed_key.into());
+                fields.insert("write_key".to_owned(), format!("{}-{}", needs.closed_key, object.key).into());
             }
             let replaces = object.kind == ObjectRefKind::Sync || needs.replaced.contains(&object);
             Some(KeptDocument { object, document, replaces })

@@ -17,6 +17,7 @@ use super::permit::NamedObject;
 use crate::api::SharedApi;
 use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::extract::Query;
+use crate::api::refusal::ApiRefusal;
 use crate::api::reload::OrderedChange;
 
 /// Stops a source, a sync or a destination for now: a source takes nothing in (503, so that SDKs send again), a sync delivers nothing

@@ -40,7 +40,8 @@ impl RunningParts {
             let look_up_live = live_versions::destination;
             let around = Surroundings { dir: &dir, data: Some(&data), variables: &environment, look_up_live };
             let (documents, workspace) = Workspace::resolve_with_kept(&folder, &kept, &around)?;
-            Ok((Arc::new(documents), Arc::new(Workspace { paused_by_hand: paused, ..workspace })))
+            let workspace = Workspace { paused_by_hand: paused, ..workspace };
+            Ok::<WholeWorkspace, Vec<Problem>>((Arc::new(documents), Arc::new(workspace)))
         };
         Self::read_files(resolve).await
     }
