@@ -28,6 +28,7 @@ mod function;
 mod init;
 mod object;
 mod out;
+mod pause;
 mod people;
 mod plan;
 mod style;

@@ -14,6 +14,7 @@ mod drafts;
 mod folders;
 mod objects;
 mod ordered;
+mod pauses;
 mod permit;
 mod plans;
 mod refused;
@@ -47,6 +48,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(objects::used_by))
         .routes(routes!(changes::release))
         .routes(routes!(changes::adopt))
+        .routes(routes!(pauses::pause))
+        .routes(routes!(pauses::resume))
         .routes(routes!(secrets::write))
         .routes(routes!(write_keys::list, write_keys::create))
         .routes(routes!(write_keys::revoke))
