@@ -157,7 +157,7 @@ fn the_deep_check_names_each_format() {
         ("warehouse.db", "2"),
         ("store", "1"),
         ("admin.json", "1"),
-        ("catalog.db", "1"),
+        ("catalog.db", "2"),
     ] {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));
