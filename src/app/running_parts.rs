@@ -348,6 +348,7 @@ impl RunningParts {
     /// Changes the catalog as it was ordered.
     async fn commit(&self, order: Option<&CatalogOrder>) -> Result<Option<Committed>, ReloadRefusal> {
         let Some(order) = order else { return Ok(None) };
+        fail::fail_point!("endings_written");
         let committed = self.reader.catalog.execute(order).await;
         let committed = committed.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
         fail::fail_point!("catalog_committed");
