@@ -12,8 +12,10 @@ pub mod data_id;
 pub mod declare;
 mod destinations;
 mod door;
+pub mod endings;
 pub mod findings;
 pub mod folder_watch;
+mod first_workers;
 mod followed_releases;
 mod followers;
 pub mod inspect;
@@ -41,7 +43,6 @@ mod told_changes;
 mod unopened;
 mod what_runs;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,16 +60,15 @@ use tidegate_state::{self as state, Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Pool;
 use tidegate_wasm::lookup;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::api;
-use crate::config::{Workspace, WorkspaceDocuments, fingerprint};
+use crate::config::{KeptDocuments, Workspace, WorkspaceDocuments, fingerprint};
 use active_runtimes::ActiveRuntimes;
 use admin::{Admin, AdminPortSettings};
 use background::Background;
 use catalog::OpenedCatalog;
-use destinations::OpenedDestination;
+use endings::DrainingSyncs;
 use findings::Finding;
 use followers::Followers;
 use keeper::{CheckedFile, Keeper};
@@ -76,7 +76,7 @@ use live::Live;
 use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
 use running_door::RunningDoor;
 use running_parts::{PartsAtStart, RunningParts};
-use running_syncs::{Delivering, ReadyWorker, RunningSyncs, SyncPlace, SyncSpec, WorkerStart};
+use running_syncs::{Delivering, ReadyWorker};
 use stop::Budget;
 use what_runs::WorkspaceReader;
 
@@ -195,6 +195,12 @@ pub mod paths {
         data.join("running.json")
     }
 
+    /// What the syncs need that drain.
+    #[must_use]
+    pub fn endings(data: &Path) -> PathBuf {
+        data.join("endings.json")
+    }
+
     /// What there is, and who may do what with it.
     #[must_use]
     pub fn catalog(data: &Path) -> PathBuf {
@@ -260,11 +266,18 @@ impl App {
         modes::mend(&data);
         let known = OpenedCatalog::open_known(&told).await?;
         let catalog = known.as_ref().map(|known| &known.folder);
-        let mut wanted = what_runs::at_start(catalog, documents, told).await?;
-        let workspace = Arc::clone(&wanted.whole.1);
+        let folder = Arc::new(documents);
+        let mut wanted = what_runs::at_start(catalog, Arc::clone(&folder), KeptDocuments::new(), &told).await?;
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
-        let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&workspace)?;
+        let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&wanted.whole.1)?;
+        let draining = DrainingSyncs::open(&data, &mut state, wanted.revision)?;
+        if !draining.kept().is_empty() {
+            let beside = what_runs::at_start(catalog, folder, draining.kept().clone(), &told).await;
+            wanted = beside.map_err(|error| draining.refused(error))?;
+        }
+        wanted.warn_of_left_out();
+        let workspace = Arc::clone(&wanted.whole.1);
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
         let followers = Followers::new(&workspace);
         let of_store = store::RegistrySettings {
@@ -287,13 +300,13 @@ impl App {
             let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
             opened.push(parts.open(partition, &ledgers)?);
         }
-        let (syncs, workers) = ready(&workspace, &mut opened, destinations, background.handle())?;
+        let (syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
         tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let (catalog, revision) = OpenedCatalog::begin(known, &wanted.folder, &workspace).await?;
+        let (catalog, revision) = OpenedCatalog::begin(known, &wanted.told.folder, &workspace).await?;
         wanted.revision = revision;
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let mut admin_limits = api::AdminLimits::default();
@@ -341,6 +354,7 @@ impl App {
         );
         let parts = RunningParts::new(PartsAtStart {
             wanted,
+            draining,
             key,
             live: Arc::clone(&live),
             runtimes: Arc::clone(&active_runtimes),
@@ -476,35 +490,6 @@ impl App {
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
     }
-}
-
-/// The workers of all syncs, each with its destination in each partition.
-fn ready(
-    workspace: &Workspace,
-    partitions: &mut [OpenPartition],
-    mut destinations: Vec<BTreeMap<String, OpenedDestination>>,
-    background: Handle,
-) -> Result<(RunningSyncs, Vec<Vec<ReadyWorker>>), AppError> {
-    let state = paths::state(&workspace.data);
-    let place = |one: &OpenPartition| SyncPlace {
-        log: Arc::clone(&one.log),
-        refiner: one.handle.clone(),
-        state: state.clone(),
-    };
-    let syncs = RunningSyncs::new(partitions.iter().map(place).collect(), background);
-    let mut workers = Vec::new();
-    for spec in SyncSpec::all(workspace) {
-        let start = |(partition, destinations): (&mut OpenPartition, &mut BTreeMap<String, OpenedDestination>)| {
-            let opened = destinations.remove(spec.name())?;
-            let start = partition.starts.remove(spec.name()).unwrap_or_default();
-            Some(WorkerStart::first(opened.destination, start))
-        };
-        let starts: Option<Vec<WorkerStart>> = partitions.iter_mut().zip(&mut destinations).map(start).collect();
-        if let Some(starts) = starts {
-            workers.push(syncs.open(&spec, starts)?);
-        }
-    }
-    Ok((syncs, workers))
 }
 
 /// Says what opening the log found.

@@ -30,6 +30,7 @@ mod init;
 mod login;
 mod object;
 mod out;
+mod pause;
 mod people;
 mod plan;
 mod style;

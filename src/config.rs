@@ -21,6 +21,7 @@ mod file_marks;
 mod functions;
 mod init;
 mod instance_key;
+mod kept_documents;
 mod live_version;
 mod login;
 mod lookups;
@@ -29,6 +30,7 @@ mod notes;
 mod outgoing;
 mod outline;
 mod overlay;
+mod paused;
 mod plugin;
 mod resolving;
 mod secret_masks;
@@ -39,7 +41,7 @@ mod surroundings;
 mod syncs;
 mod warehouses;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +69,7 @@ pub(crate) use environment::{environment, home};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
+pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
@@ -131,6 +134,10 @@ pub struct Workspace {
     pub specs: BTreeMap<ObjectRef, ObjectSpec>,
     /// Every file that was read, by its path from the workspace's folder where it lies there.
     pub files: BTreeMap<PathBuf, ContentHash>,
+    /// Objects that somebody has paused. Never read from a file.
+    pub paused_by_hand: BTreeSet<ObjectRef>,
+    /// What goes on until it has ended.
+    pub ending: EndingObjects,
 }
 
 impl Workspace {
@@ -228,6 +235,8 @@ impl Workspace {
                 contract_notes: contracts.notes,
                 specs,
                 files,
+                paused_by_hand: BTreeSet::new(),
+                ending: EndingObjects::default(),
             }),
             _ => Err(problems),
         }

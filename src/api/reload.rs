@@ -1,5 +1,6 @@
 //! What the server runs is read again and changed while it runs. Who does that is not known here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use axum::extract::State;
 use hyper::StatusCode;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::{Reload, Reloaded, WorkspaceProblem};
+use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{CatalogError, CatalogOrder, Committed};
 use tidegate_document::problem::Problem;
 use tokio::sync::mpsc::error::TrySendError;
@@ -21,6 +23,8 @@ use super::refusal::ApiRefusal;
 #[derive(Debug)]
 pub struct ReloadRequest {
     pub what: OrderedChange,
+    /// By the name of a sync, or of a source for all its syncs: what becomes of what waits.
+    pub endings: BTreeMap<String, SyncEnding>,
     /// Where the answer goes; whoever asked may be gone by then.
     pub reply: oneshot::Sender<Result<OrderDone, ReloadRefusal>>,
 }
@@ -73,15 +77,26 @@ const ANSWER_MAX: Duration = Duration::from_secs(120);
     responses((status = 200, body = Reloaded), ApiRefusal))]
 pub(super) async fn reload(
     State(shared): State<Arc<SharedApi>>,
-    Json(_): Json<Reload>,
+    Json(Reload { drain, abandon }): Json<Reload>,
 ) -> Result<axum::Json<Reloaded>, ApiRefusal> {
+    let endings = endings(drain, abandon)?;
     let (reply, answer) = oneshot::channel();
-    let request = ReloadRequest { what: OrderedChange::Folder, reply };
+    let request = ReloadRequest { what: OrderedChange::Folder, endings, reply };
     shared.settings.reloads.try_send(request).map_err(|error| match error {
         TrySendError::Full(_) => too_busy(),
         TrySendError::Closed(_) => ReloadRefusal::Stopping.into(),
     })?;
     Ok(axum::Json(shared.answered(answer).await?.running))
+}
+
+/// What becomes of what waits, as two lists of names say it.
+pub(super) fn endings(drain: Vec<String>, abandon: Vec<String>) -> Result<BTreeMap<String, SyncEnding>, ApiRefusal> {
+    if let Some(both) = drain.iter().find(|name| abandon.contains(name)) {
+        let detail = format!("{both:?} is named by `drain` and by `abandon`");
+        return Err(ApiRefusal::unprocessable("two-endings", detail, "name it in one of them").in_field("abandon"));
+    }
+    let of = |names: Vec<String>, ending| names.into_iter().map(move |name| (name, ending));
+    Ok(of(drain, SyncEnding::Drain).chain(of(abandon, SyncEnding::Abandon)).collect())
 }
 
 fn too_busy() -> ApiRefusal {
@@ -92,10 +107,15 @@ fn too_busy() -> ApiRefusal {
 
 impl SharedApi {
     /// Changes the catalog and what runs with it. Waits for its turn.
-    pub(super) async fn order(&self, order: CatalogOrder, is_dry_run: bool) -> Result<OrderDone, ApiRefusal> {
+    pub(super) async fn order(
+        &self,
+        order: CatalogOrder,
+        endings: BTreeMap<String, SyncEnding>,
+        is_dry_run: bool,
+    ) -> Result<OrderDone, ApiRefusal> {
         let (reply, answer) = oneshot::channel();
         let what = OrderedChange::Catalog { order: Box::new(order), is_dry_run };
-        let sent = timeout(TURN_MAX, self.settings.reloads.send(ReloadRequest { what, reply })).await;
+        let sent = timeout(TURN_MAX, self.settings.reloads.send(ReloadRequest { what, endings, reply })).await;
         sent.map_err(|_| too_busy())?.map_err(|_| ApiRefusal::from(ReloadRefusal::Stopping))?;
         self.answered(answer).await
     }
@@ -130,7 +150,9 @@ impl From<ReloadRefusal> for ApiRefusal {
             }
             ReloadRefusal::NeedsEnding(behind) => {
                 let detail = format!("nothing was changed: {}", behind.join("; "));
-                let fix = "keep them until `tidegate status` shows that nothing waits, then reload again";
+                let fix = "say what becomes of it: drain it to have it delivered first, or abandon it to give it up and have it counted \
+                           (`--drain NAME` and `--abandon NAME` of reload and apply, `?drain=true` and `?abandon=true` of DELETE); \
+                           or keep them until `tidegate status` shows that nothing waits";
                 Self::new(StatusCode::CONFLICT, "needs-ending", detail, fix)
             }
             ReloadRefusal::Failed(detail) => {

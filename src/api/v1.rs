@@ -18,6 +18,7 @@ mod newcomers;
 mod objects;
 mod ordered;
 mod passwords;
+mod pauses;
 mod permit;
 mod plans;
 mod providers;
@@ -62,6 +63,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(objects::used_by))
         .routes(routes!(changes::release))
         .routes(routes!(changes::adopt))
+        .routes(routes!(pauses::pause))
+        .routes(routes!(pauses::resume))
         .routes(routes!(secrets::write))
         .routes(routes!(write_keys::list, write_keys::create))
         .routes(routes!(write_keys::revoke))

@@ -11,6 +11,8 @@
 //! destination, a warehouse ──► each sync that names it: reopen      warehouse ◄─► plugin ─► replace
 //! destination, a plugin ─────► its runtime; how events are gathered for it ─► regather its syncs
 //! sync: filter, mapping, batch, consent, functions ─► regather │ schema, destination ─► reopen │ source ─► replace
+//! sync or destination, paused ─► pause, and resume
+//! source, paused or at its end ─► door
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,10 +28,16 @@ use crate::config::{DestinationKind, Workspace};
 pub enum SyncChange {
     /// It is new.
     Start,
+    /// It has come to its end: it reads no further, and what is pending is tried on.
+    Settle,
+    /// It goes on where it was.
+    Resume,
     /// Its events are gathered in another way, for the same destination.
     Regather,
     /// Its destination is opened anew; it goes on at its ledger.
     Reopen,
+    /// It stops where it is, and its destination is closed.
+    Pause,
     /// It is another sync under the same name: the old one ends, and what waits for it must be delivered or given up.
     Replace,
     /// It is gone.
@@ -42,11 +50,20 @@ impl SyncChange {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Settle => "settle",
+            Self::Resume => "resume",
             Self::Regather => "regather",
             Self::Reopen => "reopen",
+            Self::Pause => "pause",
             Self::Replace => "replace",
             Self::End => "end",
         }
+    }
+
+    /// Whether a sync is at its end by it.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Replace | Self::End)
     }
 }
 
@@ -80,7 +97,7 @@ impl ChangePlan {
         let functions = change.functions(&lookups);
         Self {
             rules: change.rules(&lookups, &functions, releases),
-            door: change.any_differs(ObjectRefKind::Source),
+            door: change.any_differs(ObjectRefKind::Source) || closed(old) != closed(new),
             runtimes: change.runtimes(),
             syncs: change.syncs(),
             quarantine: old.quarantine != new.quarantine,
@@ -164,12 +181,24 @@ impl TwoWorkspaces<'_> {
         let change = |name: &String| match (self.old.syncs.contains_key(name), self.new.syncs.contains_key(name)) {
             (false, _) => Some(SyncChange::Start),
             (_, false) => Some(SyncChange::End),
-            (true, true) => self.sync(name),
+            (true, true) => self.paused_or_not(name),
         };
         names.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
     }
 
-    /// What is done to a sync that is in both.
+    /// What is done to a sync that is in both. One that stays paused is as it shall be once it goes on.
+    fn paused_or_not(&self, name: &str) -> Option<SyncChange> {
+        let change = self.sync(name);
+        match (self.old.is_sync_paused(name), self.new.is_sync_paused(name)) {
+            _ if change == Some(SyncChange::Replace) => change,
+            (false, false) => change,
+            (false, true) => Some(SyncChange::Pause),
+            (true, false) => Some(SyncChange::Resume),
+            (true, true) => None,
+        }
+    }
+
+    /// What is done to a sync that is in both and runs.
     fn sync(&self, name: &str) -> Option<SyncChange> {
         let (before, after) = (self.old.syncs.get(name)?, self.new.syncs.get(name)?);
         let is_plugin = |of: &Workspace, destination: &str| {
@@ -199,6 +228,13 @@ impl TwoWorkspaces<'_> {
             && self.old.start_of(name) == self.new.start_of(name);
         (!is_same).then_some(SyncChange::Regather)
     }
+}
+
+/// Sources that take nothing in.
+fn closed(workspace: &Workspace) -> BTreeSet<&str> {
+    let is_closed =
+        |name: &&String| workspace.is_paused(ObjectRefKind::Source, name) || workspace.ending.sources.contains(*name);
+    workspace.sources.keys().filter(is_closed).map(String::as_str).collect()
 }
 
 /// Whether an uploaded function that is live and sees events may borrow a table.

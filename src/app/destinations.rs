@@ -24,7 +24,7 @@ pub(super) struct OpenedDestination {
     pub(super) ledger: Ledger,
 }
 
-/// The destination of each sync, by its name, in each of so many partitions.
+/// The destination of each sync that runs, by its name, in each of so many partitions.
 pub(super) async fn open(
     workspace: &Workspace,
     active_runtimes: &ActiveRuntimes,
@@ -32,9 +32,11 @@ pub(super) async fn open(
     open_state: impl Fn(u16) -> Result<State, state::StateError>,
 ) -> Result<Vec<BTreeMap<String, OpenedDestination>>, AppError> {
     let mut destinations = Vec::new();
-    for (partition, (name, sync)) in
-        (0..partitions).flat_map(|partition| workspace.syncs.iter().map(move |sync| (partition, sync)))
-    {
+    let of_partition = |partition| workspace.syncs.iter().map(move |sync| (partition, sync));
+    for (partition, (name, sync)) in (0..partitions).flat_map(of_partition) {
+        if workspace.is_sync_paused(name) {
+            continue;
+        }
         let destination = destination(workspace, active_runtimes, name, open_state(partition)?)?;
         let is_plugin = matches!(workspace.destinations[&sync.destination.0].kind, DestinationKind::Plugin(_));
         destinations.push(((partition, name), is_plugin, destination));

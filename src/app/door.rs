@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_catalog::{Catalog, CatalogError, WriteKeyEntry, WriteKeyTable};
 use tidegate_net as net;
 use tidegate_process::clock;
@@ -22,6 +23,7 @@ pub(super) fn hasher() -> KeyHasher {
 /// What the workspace says of the door.
 pub(super) struct FolderEntrance {
     pub(super) keys: Vec<WriteKey>,
+    /// Of sources that take something in; to one that ends no key is known.
     rates: BTreeMap<String, Rate>,
     /// They take nothing for now.
     paused: HashSet<Arc<str>>,
@@ -36,7 +38,10 @@ pub(super) struct CatalogWriteKeys {
 }
 
 impl FolderEntrance {
-    pub(super) fn of(workspace: &Workspace, hasher: &KeyHasher, paused: HashSet<Arc<str>>) -> Self {
+    /// The sources of `paused` take nothing for now, nor do those that the workspace has paused.
+    pub(super) fn of(workspace: &Workspace, hasher: &KeyHasher, mut paused: HashSet<Arc<str>>) -> Self {
+        let by_choice = workspace.sources.keys().filter(|name| workspace.is_paused(ObjectRefKind::Source, name));
+        paused.extend(by_choice.map(|name| Arc::<str>::from(name.as_str())));
         let created_at_us = clock::now_us();
         let key = |source: &Arc<str>, config: &WriteKeyConfig| WriteKey {
             source: Arc::clone(source),
@@ -47,16 +52,16 @@ impl FolderEntrance {
             ends_at_us: config.ends_at_us,
             uses: Arc::default(),
         };
-        let mut keys = Vec::new();
-        for (source, config) in &workspace.sources {
-            let source: Arc<str> = source.as_str().into();
+        let (mut keys, mut rates) = (Vec::new(), BTreeMap::new());
+        for (name, config) in workspace.sources.iter().filter(|(name, _)| !workspace.ending.sources.contains(*name)) {
+            let source: Arc<str> = name.as_str().into();
             keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
+            rates.insert(name.clone(), config.rate.clone());
         }
-        let rates = workspace.sources.iter().map(|(name, source)| (name.clone(), source.rate.clone())).collect();
         Self { keys, rates, paused }
     }
 
-    /// Who may send, and how much. A key of the catalog whose source does not run opens nothing.
+    /// Who may send, and how much. A key of the catalog whose source does not run, or ends, opens nothing.
     pub(super) fn settings(&self, hasher: &KeyHasher, catalog: &CatalogWriteKeys) -> EntranceSettings {
         let of_catalog = catalog.keys.iter().filter(|key| self.rates.contains_key(&*key.source));
         let keys = WriteKeys::new(hasher.clone(), self.keys.iter().cloned());

@@ -13,7 +13,7 @@ use tidegate_state as state;
 use tidegate_warehouse_sqlite::ledger;
 
 use super::keeper::{self, CheckedFile};
-use super::{data_id, findings, paths, running_report};
+use super::{data_id, endings, findings, paths, running_report};
 use crate::api::access;
 use crate::config::Workspace;
 
@@ -64,6 +64,7 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     told("admin.json");
     all.push(admin(&paths::admin(data)));
     all.push(report(&paths::running(data)));
+    all.push(endings_file(&paths::endings(data)));
     let kept = findings::read(&paths::findings(data));
     if !kept.is_empty() {
         let of = |found: findings::Finding| FileDamage {
@@ -129,6 +130,28 @@ fn report(path: &Path) -> InspectedFiles {
                 what: error.to_string(),
                 follows: "`tidegate status` does not say which revision runs and which files differ".to_owned(),
                 remedy: "none is needed: a reload and the next start of the server write the file anew".to_owned(),
+            };
+            InspectedFiles { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// What syncs need that drain.
+fn endings_file(path: &Path) -> InspectedFiles {
+    match endings::read(path) {
+        Ok(kept) if kept.is_empty() => absent(path),
+        Ok(kept) => InspectedFiles {
+            format: Some(endings::FORMAT.to_string()),
+            looked_at: format!("{} syncs that drain", kept.len()),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = FileDamage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "the server does not start, for it does not know what the syncs need that drain".to_owned(),
+                remedy: "put a backup of it back; or remove it, and what waits for them is given up and counted"
+                    .to_owned(),
             };
             InspectedFiles { damage: vec![damage], ..seen(path) }
         }

@@ -1,11 +1,13 @@
-//! Sources and syncs that go: only where nothing waits for them. What is accepted before a change counts, what comes after it does not.
+//! Sources and syncs that go: only where nothing waits for them, or where somebody says what becomes of it. What is accepted before a change
+//! counts, what comes after it does not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tidegate_api_types::workspace::SyncEnding;
 use tokio::time::{Instant, timeout_at};
 
-use super::change_plan::{ChangePlan, SyncChange};
+use super::change_plan::ChangePlan;
 use super::destinations;
 use super::running_syncs::Delivering;
 use crate::config::Workspace;
@@ -17,6 +19,9 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// Of that time, no more than this.
 const COMPANY_MAX: Duration = Duration::from_secs(60);
 
+/// What becomes of what waits, by the name of a sync, or of a source for all its syncs.
+pub(super) type AskedEndings = BTreeMap<String, SyncEnding>;
+
 /// What is there and will not be, or will be another under the same name.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Removals {
@@ -27,13 +32,13 @@ pub(super) struct Removals {
 
 impl Removals {
     pub(super) fn of(old: &Workspace, new: &Workspace, plan: &ChangePlan) -> Self {
-        let sources = old.sources.keys().filter(|name| !new.sources.contains_key(*name)).cloned();
-        let ends = |change: SyncChange| matches!(change, SyncChange::End | SyncChange::Replace);
+        let is_open = |of: &Workspace, name: &str| of.sources.contains_key(name) && !of.ending.sources.contains(name);
+        let sources = old.sources.keys().filter(|name| is_open(old, name) && !is_open(new, name)).cloned();
         let company = |name: &str| {
             let config = old.syncs.get(name)?;
             Some(destinations::settings(old, config).company.age_max.min(COMPANY_MAX))
         };
-        let syncs = plan.syncs.iter().filter(|(_, change)| ends(**change));
+        let syncs = plan.syncs.iter().filter(|(_, change)| change.ends());
         let syncs = syncs.map(|(name, _)| (name.clone(), company(name).unwrap_or_default()));
         Self { sources: sources.collect(), syncs: syncs.collect() }
     }
@@ -48,17 +53,56 @@ impl Removals {
         removals
     }
 
-    /// A sync goes over its source in order. With another one it would pass over what is in that already.
+    /// The same without these syncs.
+    pub(super) fn without(&self, is_decided: impl Fn(&str) -> bool) -> Self {
+        let mut removals = self.clone();
+        removals.syncs.retain(|name, _| !is_decided(name));
+        removals
+    }
+
+    /// What somebody says becomes of each sync that goes; a sync of a source that goes, or has gone, may be named by it.
+    ///
+    /// # Errors
+    /// A name is neither that of a sync nor that of a source that goes: a sentence.
+    pub(super) fn decided(&self, asked: &AskedEndings, old: &Workspace) -> Result<AskedEndings, String> {
+        let goes = |source: &str| self.sources.contains(source) || old.ending.sources.contains(source);
+        let is_draining = |name: &str| old.ending.syncs.contains(name);
+        let strange = asked.keys().find(|name| !self.syncs.contains_key(*name) && !goes(name) && !is_draining(name));
+        if let Some(name) = strange {
+            return Err(format!("{name:?} is named, and neither a sync nor a source of this name would be taken away"));
+        }
+        let ending = |name: &String| {
+            let source = old.syncs.get(name).map(|sync| sync.source.0.as_str()).filter(|source| goes(source));
+            let ending = asked.get(name).or_else(|| asked.get(source?))?;
+            Some((name.clone(), *ending))
+        };
+        Ok(self.syncs.keys().filter_map(ending).collect())
+    }
+
+    /// A sync goes over its source in order. With another one it begins anew, and only where somebody says what becomes of the old one.
     pub(super) fn refuse_other_sources(&self, old: &Workspace, new: &Workspace) -> Result<(), Vec<String>> {
         let source = |of: &'_ Workspace, name: &str| of.syncs.get(name).map(|sync| sync.source.0.clone());
         let told = self.syncs.keys().filter_map(|name| {
             let (before, after) = (source(old, name)?, source(new, name)?);
             (before != after).then(|| {
                 format!(
-                    "sync {name} would read from {after} instead of {before}, in which it would pass over what is there: make a sync \
-                     under another name"
+                    "sync {name} would read from {after} instead of {before}, in which it would pass over what is there: it ends, and \
+                     begins anew, with `--drain {name}` or `--abandon {name}`; or make a sync under another name"
                 )
             })
+        });
+        let told: Vec<String> = told.collect();
+        if told.is_empty() { Ok(()) } else { Err(told) }
+    }
+
+    /// What is paused does not drain.
+    pub(super) fn refuse_paused(&self, drained: &BTreeSet<String>, old: &Workspace) -> Result<(), Vec<String>> {
+        let paused = drained.iter().filter(|name| self.syncs.contains_key(*name) && old.is_sync_paused(name));
+        let told = paused.map(|name| {
+            format!(
+                "sync {name} is paused, itself or by its destination, and would never drain: let it go on first, or give up what \
+                 waits for it with `--abandon {name}`"
+            )
         });
         let told: Vec<String> = told.collect();
         if told.is_empty() { Ok(()) } else { Err(told) }
@@ -101,7 +145,8 @@ pub(super) fn waiting(marks: &[SyncMark], pending: &BTreeMap<String, u64>) -> Ve
         let pending = pending.get(sync).copied().unwrap_or(0);
         (records + pending > 0).then(|| {
             format!(
-                "{records} records of the log and {pending} pending events wait for sync {sync}, which would be taken away"
+                "{records} records of the log and {pending} pending events wait for sync {sync}, which would be taken away \
+                 (`--drain {sync}` or `--abandon {sync}`)"
             )
         })
     });
@@ -144,6 +189,16 @@ mod tests {
         assert_eq!(removals.while_open(), removals, "events for a SQLite file wait for nobody");
         let refused = removals.refuse_other_sources(&old, &new).unwrap_err();
         assert!(refused.len() == 1 && refused[0].contains("sync three would read from shop"), "{refused:?}");
+        assert_eq!(removals.without(|name| name == "three").syncs.keys().collect::<Vec<_>>(), ["two"]);
+        let asked = |names: &[(&str, SyncEnding)]| names.iter().map(|(name, how)| ((*name).to_owned(), *how)).collect();
+        // By its own name, or by that of its source where that goes.
+        let both =
+            removals.decided(&asked(&[("three", SyncEnding::Drain), ("app", SyncEnding::Abandon)]), &old).unwrap();
+        assert_eq!(both, asked(&[("three", SyncEnding::Drain), ("two", SyncEnding::Abandon)]));
+        for stays in ["one", "web", "absent"] {
+            let refused = removals.decided(&asked(&[(stays, SyncEnding::Drain)]), &old).unwrap_err();
+            assert!(refused.contains(stays) && refused.contains("taken away"), "{refused}");
+        }
         let nothing = Removals::of(&old, &old, &ChangePlan::between(&old, &old, &Releases::default()));
         assert_eq!(nothing, Removals::default());
         assert!(nothing.refuse_other_sources(&old, &old).is_ok());
@@ -153,6 +208,7 @@ mod tests {
     fn events_that_are_pending_wait_too() {
         let pending = BTreeMap::from([("crm".to_owned(), 3), ("ads".to_owned(), 0)]);
         let told = waiting(&[], &pending);
-        assert_eq!(told, ["0 records of the log and 3 pending events wait for sync crm, which would be taken away"]);
+        let wanted = "0 records of the log and 3 pending events wait for sync crm, which would be taken away";
+        assert_eq!(told, [format!("{wanted} (`--drain crm` or `--abandon crm`)")]);
     }
 }

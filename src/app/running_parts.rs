@@ -2,9 +2,12 @@
 //! that, finds what is different, and changes part by part.
 //!
 //! The order of a change: everything new is loaded and opened first, and what is wrong is refused whole, so that all goes on as it was.
-//! Then the catalog is changed, if that is what was ordered: from there on the change is made, and a start that follows runs it. Then the
-//! rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is gone goes last. From the rules
-//! on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
+//! What ends by it is written down. Then the catalog is changed, if that is what was ordered: from there on the change is made, and a start
+//! that follows runs it. Then the rules change, the runtimes of destinations, the syncs (each in a task of its own), and the door; what is
+//! gone goes last. From the rules on nothing refuses the whole: an object that does not follow says why in its status, and is tried again.
+
+mod draining;
+mod preparing;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -14,26 +17,24 @@ use std::time::Duration;
 use tidegate_api_types::reload::Reloaded;
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::{CatalogOrder, Committed};
-use tidegate_process::{clock, telemetry};
-use tidegate_state::State;
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::active_runtimes::{self, ActiveRuntimes, NextRuntime};
 use super::change_plan::{self, ChangePlan, SyncChange};
+use super::endings::DrainingSyncs;
 use super::followers::{Followers, names};
 use super::live::{Live, NextLive};
-use super::removals::{self, Removals};
+use super::removals::{AskedEndings, Removals};
 use super::running_door::RunningDoor;
 use super::running_report::{RunningReport, differing_objects};
 use super::running_syncs::RunningSyncs;
 use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
 use super::told_changes::tell;
-use super::what_runs::{READING_MAX, WantedWorkspace, WholeWorkspace, WorkspaceReader};
+use super::what_runs::{ToldWorkspace, WantedWorkspace, WorkspaceReader};
 use crate::api::{OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
-use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
-use crate::config::{DestinationKind, SpecInput, Workspace, WorkspaceDocuments, fingerprint};
+use crate::config::differences::WorkspaceDifferences;
+use crate::config::{DestinationKind, Workspace, WorkspaceDocuments};
 
 /// Compiling and trying functions.
 const LOADING_MAX: Duration = Duration::from_secs(90);
@@ -43,6 +44,8 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_millis(1_500);
 /// Between two looks at what does not run as it shall.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at what drains.
+const DRAINING_INTERVAL: Duration = Duration::from_millis(500);
 /// For changes that a stop cuts off.
 const CUT_MAX: Duration = Duration::from_millis(300);
 
@@ -50,11 +53,18 @@ const CUT_MAX: Duration = Duration::from_millis(300);
 pub(super) struct RunningParts {
     /// As it was at the start: some settings count from there.
     started: Arc<Workspace>,
-    /// What the files of the folder say.
-    folder: Arc<WorkspaceDocuments>,
-    /// The same with the catalog over it.
+    /// What the files of the folder and the catalog say.
+    told: Arc<ToldWorkspace>,
+    /// The same, without what cannot run.
+    overlaid: Arc<WorkspaceDocuments>,
+    /// The same with what drains beside it.
     documents: Arc<WorkspaceDocuments>,
     workspace: Arc<Workspace>,
+    draining: DrainingSyncs,
+    /// Syncs that drain and read no further.
+    settled: BTreeSet<String>,
+    /// Where what has drained could not be ended: when it is tried again.
+    drained_again_at: Instant,
     /// Objects that cannot run, each with the reason.
     left_out: BTreeMap<ObjectRef, String>,
     /// What fingerprints are made under.
@@ -74,6 +84,7 @@ pub(super) struct RunningParts {
 /// What a change needs to know of what runs.
 pub(super) struct PartsAtStart {
     pub(super) wanted: WantedWorkspace,
+    pub(super) draining: DrainingSyncs,
     pub(super) key: String,
     pub(super) live: Arc<Live>,
     pub(super) runtimes: Arc<ActiveRuntimes>,
@@ -87,29 +98,35 @@ pub(super) struct PartsAtStart {
 
 /// What is new and open, and seen by nobody yet.
 struct NextParts {
-    documents: Arc<WorkspaceDocuments>,
-    workspace: Arc<Workspace>,
+    wanted: WantedWorkspace,
     plan: ChangePlan,
     differences: WorkspaceDifferences,
     live: NextLive,
     runtimes: Vec<(String, NextRuntime)>,
     /// Sources and syncs that go.
     removals: Removals,
+    /// What becomes of those, where somebody says.
+    decided: AskedEndings,
 }
 
 impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
-        let PartsAtStart { wanted, key, live, runtimes, syncs, door, followers, reader, files } = parts;
-        let WantedWorkspace { folder, whole: (documents, workspace), left_out, revision: of_catalog } = wanted;
+        let PartsAtStart { wanted, draining, key, live, runtimes, syncs, door, followers, reader, files } = parts;
+        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, revision: of_catalog, .. } =
+            wanted;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
         let mut running = Self {
             started: Arc::clone(&workspace),
             report: RunningReport::begin(&workspace, revision),
-            folder,
+            told,
+            overlaid,
             documents,
             workspace,
+            draining,
+            settled: BTreeSet::new(),
+            drained_again_at: Instant::now(),
             left_out,
             key,
             live,
@@ -143,6 +160,8 @@ impl RunningParts {
         let mut rules = self.live.rules();
         let mut look = interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look_at_draining = interval(DRAINING_INTERVAL);
+        look_at_draining.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let request = tokio::select! {
                 biased;
@@ -162,19 +181,27 @@ impl RunningParts {
                 }
                 Some(request) = asked.recv() => Some(request),
                 Some(()) = hung_up.recv() => None,
+                _ = look_at_draining.tick(), if !self.draining.kept().is_empty() => {
+                    tokio::select! {
+                        biased;
+                        _ = stop.wait_for(|stop| *stop) => break,
+                        () = self.look_at_draining() => {}
+                    }
+                    continue;
+                }
                 _ = look.tick() => {
                     self.look();
                     continue;
                 }
             };
-            let (what, reply) = match request {
-                Some(ReloadRequest { what, reply }) => (what, Some(reply)),
-                None => (OrderedChange::Folder, None),
+            let (what, endings, reply) = match request {
+                Some(ReloadRequest { what, endings, reply }) => (what, endings, Some(reply)),
+                None => (OrderedChange::Folder, AskedEndings::new(), None),
             };
             let answer = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
-                answer = self.change(&what) => answer,
+                answer = self.change(&what, &endings) => answer,
             };
             tell(&what, &answer);
             if let Some(reply) = reply {
@@ -188,14 +215,15 @@ impl RunningParts {
     }
 
     /// What an order leads to is resolved, and what is different is changed.
-    async fn change(&mut self, what: &OrderedChange) -> Result<OrderDone, ReloadRefusal> {
+    async fn change(&mut self, what: &OrderedChange, asked: &AskedEndings) -> Result<OrderDone, ReloadRefusal> {
         let order = match what {
             OrderedChange::Folder => None,
             OrderedChange::Catalog { order, is_dry_run } => Some((&**order, *is_dry_run)),
         };
+        let kept = self.kept_but(asked);
         let Some((order, is_dry_run)) = order else {
-            let wanted = self.reader.of_folder(&self.left_out).await?;
-            return self.put(wanted, None).await;
+            let wanted = self.reader.of_folder(kept, &self.left_out).await?;
+            return self.put(wanted, asked, None).await;
         };
         // Who may not do it is told before anything is read for them.
         let preview = self.reader.catalog.preview(order).await;
@@ -203,11 +231,11 @@ impl RunningParts {
         if preview.committed.is_repeated {
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
-        let wanted = self.reader.of_order(&self.folder, (order, &preview), &self.left_out).await?;
+        let wanted = self.reader.of_order(&self.told.folder, kept, (order, &preview), &self.left_out).await?;
         if is_dry_run {
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
-        self.put(wanted, Some(order)).await
+        self.put(wanted, asked, Some(order)).await
     }
 
     /// What runs, of which nothing was changed.
@@ -217,23 +245,36 @@ impl RunningParts {
             settings: Vec::new(),
             changed: Vec::new(),
             syncs: BTreeMap::new(),
+            draining: self.draining.kept().keys().cloned().collect(),
             needs_restart: self.report.needs_restart.clone(),
             behind: self.report.behind(),
         }
     }
 
     /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was ordered.
-    async fn put(&mut self, wanted: WantedWorkspace, order: Option<&CatalogOrder>) -> Result<OrderDone, ReloadRefusal> {
-        let WantedWorkspace { folder, whole, left_out, revision: of_catalog } = wanted;
+    async fn put(
+        &mut self,
+        wanted: WantedWorkspace,
+        asked: &AskedEndings,
+        order: Option<&CatalogOrder>,
+    ) -> Result<OrderDone, ReloadRefusal> {
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };
         let busy = |_| ReloadRefusal::Failed("a release is being put in place, and that takes long".to_owned());
         let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
-        let next = self.prepare(whole).await?;
+        let next = self.prepare(wanted, asked).await?;
         self.make_way_for(&next).await?;
+        let begun = match self.begin_endings(&next, order.is_some()) {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                self.door.put(&self.workspace, HashSet::new());
+                return Err(refusal);
+            }
+        };
         let committed = match self.commit(order).await {
             Ok(committed) => committed,
             Err(refusal) => {
+                self.draining.take_back(&begun, &self.state_file);
                 self.door.put(&self.workspace, HashSet::new());
                 return Err(refusal);
             }
@@ -241,6 +282,7 @@ impl RunningParts {
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
+                self.draining.take_back(&begun, &self.state_file);
                 self.door.put(&self.workspace, HashSet::new());
                 let error = error.to_string();
                 return Err(match committed {
@@ -250,11 +292,15 @@ impl RunningParts {
             }
         };
         // From here on nothing refuses the whole.
-        let NextParts { documents, workspace, plan, differences, runtimes, removals, .. } = next;
+        let NextParts { wanted, plan, differences, runtimes, removals, .. } = next;
+        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, revision: of_catalog, .. } =
+            wanted;
         let before = std::mem::replace(&mut self.workspace, workspace);
-        self.folder = folder;
-        self.documents = documents;
-        self.left_out = left_out;
+        (self.told, self.overlaid, self.documents, self.left_out) = (told, overlaid, documents, left_out);
+        if let Err(error) = self.draining.begun(begun) {
+            tracing::error!(error = %error, "endings.json could not be written; the next start ends what it names and has no end");
+        }
+        self.settled.retain(|sync| self.draining.kept().contains_key(sync));
         self.report.catalog_revision = committed.as_ref().map_or(of_catalog, |committed| committed.revision);
         let workspace = Arc::clone(&self.workspace);
         self.followers.grants.send_replace(Arc::new(active_runtimes::grants(&workspace)));
@@ -266,8 +312,8 @@ impl RunningParts {
         changed.extend(plan.syncs.keys().map(|name| ObjectRef::new(ObjectRefKind::Sync, name.as_str())));
         self.report.want(&workspace, revision, &changed);
         for (name, change) in &plan.syncs {
-            let change = if *change == SyncChange::Replace { SyncChange::Reopen } else { *change };
-            self.restart(name, change);
+            let source = before.syncs.get(name).map(|sync| sync.source.0.clone()).filter(|_| change.ends());
+            self.restart(name, *change, source);
         }
         self.settle_syncs().await;
         if plan.door || !removals.sources.is_empty() {
@@ -277,11 +323,12 @@ impl RunningParts {
         self.followers.names.send_replace(Arc::new(names(&workspace)));
         self.followers.quarantine.send_replace(workspace.quarantine.clone());
         let needs_restart = change_plan::needs_restart(&self.started, &workspace);
+        self.report.paused = workspace.paused();
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
         self.reader.catalog.note(&workspace);
         if order.is_none()
-            && let Some(revision) = self.reader.catalog.follow(&self.folder).await
+            && let Some(revision) = self.reader.catalog.follow(&self.told.folder).await
         {
             self.report.catalog_revision = revision;
         }
@@ -291,6 +338,7 @@ impl RunningParts {
             settings: differences.settings,
             changed: differences.objects,
             syncs: plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().to_owned())).collect(),
+            draining: self.draining.kept().keys().cloned().collect(),
             needs_restart: self.report.needs_restart.clone(),
             behind: self.report.behind(),
         };
@@ -300,89 +348,11 @@ impl RunningParts {
     /// Changes the catalog as it was ordered.
     async fn commit(&self, order: Option<&CatalogOrder>) -> Result<Option<Committed>, ReloadRefusal> {
         let Some(order) = order else { return Ok(None) };
+        fail::fail_point!("endings_written");
         let committed = self.reader.catalog.execute(order).await;
         let committed = committed.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
         fail::fail_point!("catalog_committed");
         Ok(Some(committed))
-    }
-
-    /// Loads and opens all that is different. Nothing changes by this.
-    async fn prepare(&self, (documents, workspace): WholeWorkspace) -> Result<NextParts, ReloadRefusal> {
-        let plan = ChangePlan::between(&self.workspace, &workspace, &self.live.releases());
-        let differences = WorkspaceDifferences::between(
-            ReadWorkspace { documents: &self.documents, workspace: &self.workspace },
-            ReadWorkspace { documents: &documents, workspace: &workspace },
-            clock::random(),
-        );
-        let removals = Removals::of(&self.workspace, &workspace, &plan);
-        removals.refuse_other_sources(&self.workspace, &workspace).map_err(ReloadRefusal::NeedsEnding)?;
-        self.refuse_what_waits(&removals.while_open()).await?;
-        let print = fingerprint(&workspace.specs, &self.key);
-        let (live, whole, differs) = (Arc::clone(&self.live), Arc::clone(&workspace), plan.clone());
-        // Compiling is nothing for a thread that others need.
-        let load = move || Handle::current().block_on(live.next(&whole, &differs, print));
-        let loading = tokio::task::spawn_blocking(load);
-        let late = |_| {
-            let seconds = LOADING_MAX.as_secs();
-            ReloadRefusal::Failed(format!("the functions were not loaded within {seconds} seconds"))
-        };
-        let loaded = timeout(LOADING_MAX, loading).await.map_err(late)?;
-        let loaded = loaded.map_err(|error| ReloadRefusal::Failed(format!("loading broke off: {error}")))?;
-        let live = loaded.map_err(|error| ReloadRefusal::Failed(telemetry::with_causes(&error)))?;
-        let mut opened: BTreeSet<String> = plan.runtimes.clone();
-        opened.retain(|name| !follows_releases_alone(&differences, name));
-        opened.extend(self.runtimes.idle());
-        let open = opened.into_iter().filter_map(|name| {
-            let config = plugin(&workspace, &name)?;
-            let runtimes = Arc::clone(&self.runtimes);
-            Some(async move {
-                let next = runtimes.next(&name, config).await;
-                (name, next)
-            })
-        });
-        let runtimes = futures_util::future::join_all(open).await;
-        Ok(NextParts { documents, workspace, plan, differences, live, runtimes, removals })
-    }
-
-    /// Shuts the door for sources that go, and waits until everything that came through it has been delivered. Where something waits
-    /// all the same, the door opens again.
-    async fn make_way_for(&mut self, next: &NextParts) -> Result<(), ReloadRefusal> {
-        if next.removals.sources.is_empty() {
-            return Ok(());
-        }
-        let paused = next.removals.sources.iter().map(|name| name.as_str().into()).collect();
-        self.door.put(&self.workspace, paused);
-        let made = match self.door.earlier_are_gone(removals::REQUESTS_MAX).await {
-            true => self.refuse_what_waits(&next.removals).await,
-            false => {
-                Err(ReloadRefusal::NeedsEnding(vec!["a request to a source that goes is still under way".to_owned()]))
-            }
-        };
-        if made.is_err() {
-            self.door.put(&self.workspace, HashSet::new());
-        }
-        made
-    }
-
-    /// Only syncs that have everything which is accepted by now may go.
-    async fn refuse_what_waits(&self, removals: &Removals) -> Result<(), ReloadRefusal> {
-        if removals.syncs.is_empty() {
-            return Ok(());
-        }
-        let marks = removals::marks(self.syncs.delivering(), removals);
-        removals::catch_up(&marks).await;
-        let (file, names) = (self.state_file.clone(), removals.syncs.clone());
-        let pending = tokio::task::spawn_blocking(move || {
-            let counts = State::read(&file)?.pending_counts()?;
-            let named = counts.into_iter().filter(|count| names.contains_key(&count.sync));
-            let pending = named.map(|count| (count.sync, count.events)).collect::<BTreeMap<_, _>>();
-            Ok::<_, tidegate_state::StateError>(pending)
-        });
-        let failed = |error: String| ReloadRefusal::Failed(format!("what is pending could not be counted: {error}"));
-        let pending = timeout(READING_MAX, pending).await.map_err(|error| failed(error.to_string()))?;
-        let pending = pending.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))?;
-        let waiting = removals::waiting(&marks, &pending);
-        if waiting.is_empty() { Ok(()) } else { Err(ReloadRefusal::NeedsEnding(waiting)) }
     }
 
     /// What the files of destinations say, where no runtime is opened by it.
@@ -395,10 +365,12 @@ impl RunningParts {
     }
 
     /// Changes one sync in a task of its own, in the place of a change that is not done yet.
-    fn restart(&mut self, name: &str, change: SyncChange) {
+    fn restart(&mut self, name: &str, change: SyncChange, source: Option<String>) {
+        self.settled.remove(name);
         self.under_way.begin(SyncRestart {
             name: name.to_owned(),
             change,
+            source,
             sync: self.syncs.sync(name),
             places: self.syncs.places(),
             workspace: Arc::clone(&self.workspace),
@@ -423,8 +395,12 @@ impl RunningParts {
     fn note_restart(&mut self, RestartedSync { name, change, done }: &RestartedSync) {
         match done {
             Ok(()) => {
-                if *change == SyncChange::End {
-                    self.syncs.remove(name);
+                match change {
+                    SyncChange::End => self.syncs.remove(name),
+                    SyncChange::Settle => {
+                        self.settled.insert(name.clone());
+                    }
+                    _ => {}
                 }
                 self.report.runs(&sync_ref(name));
                 tracing::debug!(sync = &**name, change = change.as_str(), "a sync has changed");
@@ -439,7 +415,7 @@ impl RunningParts {
     /// Looks at what does not run as it shall, and tries it again.
     fn look(&mut self) {
         for (name, change) in self.under_way.failed() {
-            self.restart(&name, change);
+            self.restart(&name, change, None);
         }
         let before = self.report.behind();
         self.note_errors();
@@ -490,12 +466,4 @@ fn plugin<'w>(workspace: &'w Workspace, name: &str) -> Option<&'w crate::config:
 
 fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
     workspace.destinations.keys().map(String::as_str).filter(|name| plugin(workspace, name).is_some()).collect()
-}
-
-/// Whether nothing of a destination is different but the version that is live: what runs has followed that by itself.
-fn follows_releases_alone(differences: &WorkspaceDifferences, name: &str) -> bool {
-    let object = destination_ref(name);
-    let live = SpecInput::LiveVersion.to_string();
-    let found = differences.objects.iter().find(|found| found.object == object);
-    found.is_some_and(|found| found.fields.is_empty() && found.inputs == [live])
 }

@@ -33,6 +33,9 @@ pub struct RunningReport {
     /// The revision of the catalog that was put in place last; 0 in reports of builds that did not say.
     #[serde(default)]
     pub catalog_revision: u64,
+    /// What is there and stops for now.
+    #[serde(default)]
+    pub paused: BTreeSet<ObjectRef>,
 }
 
 /// Why `running.json` does not say what runs.
@@ -67,6 +70,7 @@ impl RunningReport {
             objects: workspace.specs.keys().map(running).collect(),
             needs_restart: Vec::new(),
             catalog_revision: 0,
+            paused: workspace.paused(),
             since,
             salt,
         }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -207,6 +208,10 @@ pub(super) struct RunningSync {
     workers: Mutex<Vec<RunningWorker>>,
     /// Of those that run, or have run last.
     delivering: parking_lot::Mutex<Vec<Delivering>>,
+    /// What the log keeps for it while it has no workers.
+    held: parking_lot::Mutex<Vec<HeldCursor>>,
+    /// It has ended, and whoever begins next is another one of its name.
+    has_ended: AtomicBool,
 }
 
 impl RunningSync {
@@ -252,6 +257,40 @@ impl RunningSync {
     fn put(&self, workers: &mut Vec<RunningWorker>, ready: Vec<ReadyWorker>) {
         *workers = ready.into_iter().map(RunningWorker::run).collect();
         *self.delivering.lock() = workers.iter().map(|worker| worker.delivering.clone()).collect();
+        self.has_ended.store(false, Ordering::Release);
+        self.held.lock().clear();
+    }
+
+    /// Whether workers of it run, or have left their places to the next.
+    pub(super) async fn has_workers(&self) -> bool {
+        !self.workers.lock().await.is_empty()
+    }
+
+    /// Keeps what the log has from `cursors` on, one for each partition in order, for a sync that does not run.
+    pub(super) fn hold(&self, places: &WorkerPlaces, name: &str, cursors: &[u64]) {
+        let sync: Arc<str> = name.into();
+        let (mut delivering, mut held) = (Vec::new(), Vec::new());
+        for (place, cursor) in places.places.iter().zip(cursors) {
+            let (_, cursor) = watch::channel(*cursor);
+            held.push(places.cursors.hold(place.refiner.partition(), cursor.clone()));
+            delivering.push(Delivering { sync: Arc::clone(&sync), log: Arc::clone(&place.log), cursor });
+        }
+        *self.delivering.lock() = delivering;
+        *self.held.lock() = held;
+        self.has_ended.store(false, Ordering::Release);
+    }
+
+    /// Forgets its workers, which have ended, and all that they have left: the sync is at its end.
+    pub(super) async fn forget(&self) {
+        self.workers.lock().await.clear();
+        self.delivering.lock().clear();
+        self.held.lock().clear();
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it is at its end, and nobody has begun in its place.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// How far it has come in each partition.
@@ -333,6 +372,12 @@ impl RunningSyncs {
         self.syncs.insert(name, Arc::new(sync));
     }
 
+    /// Keeps a place in the log for a sync that does not run, of each partition in order.
+    pub(super) fn hold(&mut self, name: &str, cursors: &[u64]) {
+        let places = self.places();
+        self.sync(name).hold(&places, name, cursors);
+    }
+
     /// The sync of this name, which has no workers yet if it is new.
     pub(super) fn sync(&mut self, name: &str) -> Arc<RunningSync> {
         Arc::clone(self.syncs.entry(name.into()).or_default())
@@ -346,6 +391,11 @@ impl RunningSyncs {
     /// How far each sync has come in each partition.
     pub(super) fn delivering(&self) -> Vec<Delivering> {
         self.syncs.values().flat_map(|sync| sync.delivering()).collect()
+    }
+
+    /// How far one sync has come in each partition, in order.
+    pub(super) fn delivering_of(&self, sync: &str) -> Vec<Delivering> {
+        self.syncs.get(sync).map(|sync| sync.delivering()).unwrap_or_default()
     }
 
     /// Ends the workers of all syncs at once; of each sync how it went in each partition. What they have not delivered is kept.

@@ -15,7 +15,7 @@ use super::change_plan::SyncChange;
 use super::running_syncs::{
     EndBounds, RunningSync, SyncPlace, SyncSpec, WorkerEnd, WorkerNeeds, WorkerPlaces, WorkerStart,
 };
-use super::{destinations, starts};
+use super::{destinations, endings, starts};
 use crate::config::Workspace;
 
 /// The end of a worker in a change: the batch in hand has time, a pause between two tries has none.
@@ -27,7 +27,7 @@ const BOUNDS: EndBounds = EndBounds {
 /// For a destination with which nobody goes on; a round of its retries may be under way.
 const CLOSING_MAX: Duration = Duration::from_secs(15);
 /// For all of it.
-const RESTART_MAX: Duration = Duration::from_secs(45);
+const RESTART_MAX: Duration = Duration::from_secs(60);
 
 /// What is done to one sync.
 pub(super) struct SyncRestart {
@@ -38,6 +38,8 @@ pub(super) struct SyncRestart {
     /// What it shall be.
     pub(super) workspace: Arc<Workspace>,
     pub(super) runtimes: Arc<ActiveRuntimes>,
+    /// Of a sync that ends, where it is known.
+    pub(super) source: Option<String>,
 }
 
 impl SyncRestart {
@@ -52,13 +54,54 @@ impl SyncRestart {
         if ends.contains(&WorkerEnd::Stuck) {
             return Err("its batch in hand does not end, and nobody may take its place until it has".to_owned());
         }
+        if self.change == SyncChange::Settle {
+            return self.settle(ends.contains(&WorkerEnd::Cut)).await;
+        }
         if self.change != SyncChange::Regather && timeout(CLOSING_MAX, self.sync.close()).await.is_err() {
             return Err("the destination that it had does not close".to_owned());
+        }
+        if self.change.ends() && !self.sync.has_ended() {
+            self.end_in_state().await?;
+            self.sync.forget().await;
         }
         if self.change == SyncChange::End {
             return Ok(());
         }
-        self.go_on().await.map_err(|error| error.to_string())
+        let stays = if self.workspace.is_sync_paused(&self.name) { self.hold().await } else { self.go_on().await };
+        stays.map_err(|error| error.to_string())
+    }
+
+    /// It reads no further, and its destination goes on with what is pending; one that was cut off with its worker does not.
+    async fn settle(&self, is_cut: bool) -> Result<(), String> {
+        if !is_cut {
+            return Ok(());
+        }
+        self.go_on().await.map_err(|error| error.to_string())?;
+        Err("its batch in hand was cut off, and it goes on with it".to_owned())
+    }
+
+    async fn end_in_state(&self) -> Result<(), String> {
+        let (places, name, source) = (Arc::clone(&self.places.places), self.name.clone(), self.source.clone());
+        let end = move || endings::end_sync(&places, &name, source.as_deref());
+        let ended = tokio::task::spawn_blocking(end).await.map_err(|error| error.to_string())?;
+        ended.map_err(|error| error.to_string())
+    }
+
+    /// It does not run, and the log keeps what waits for it. What its workers have left stays in their places.
+    async fn hold(&self) -> Result<(), StateError> {
+        if self.sync.has_workers().await {
+            return Ok(());
+        }
+        let Some(spec) = SyncSpec::of(&self.workspace, &self.name) else { return Ok(()) };
+        let cursor = |place: &SyncPlace| {
+            let mut state = place.state()?;
+            let handed = place.refiner.handed_to(spec.source());
+            let start = starts::settle_one(&self.workspace, &self.name, handed, &*place.log, &mut state)?;
+            Ok::<u64, StateError>(state.cursor(&self.name)?.unwrap_or(start.read_from))
+        };
+        let cursors: Vec<u64> = self.places.places.iter().map(cursor).collect::<Result<_, StateError>>()?;
+        self.sync.hold(&self.places, &self.name, &cursors);
+        Ok(())
     }
 
     async fn go_on(&self) -> Result<(), StateError> {
@@ -92,6 +135,7 @@ pub(super) struct SyncsUnderWay {
 
 struct SyncUnderWay {
     change: SyncChange,
+    source: Option<String>,
     task: AbortHandle,
     /// It could not be, and is to be tried again.
     has_failed: bool,
@@ -111,10 +155,12 @@ impl SyncsUnderWay {
         if let Some(before) = self.syncs.remove(&restart.name) {
             before.task.abort();
             restart.change = both(before.change, restart.change);
+            // It is the one that has not ended yet.
+            restart.source = before.source.or(restart.source);
         }
-        let (name, change) = (restart.name.clone(), restart.change);
+        let (name, change, source) = (restart.name.clone(), restart.change, restart.source.clone());
         let task = self.tasks.spawn(restart.run());
-        self.syncs.insert(name, SyncUnderWay { change, task, has_failed: false });
+        self.syncs.insert(name, SyncUnderWay { change, source, task, has_failed: false });
     }
 
     /// The next change that has come to an end; none when nothing is under way. It may be dropped while it waits.
@@ -161,8 +207,8 @@ impl SyncsUnderWay {
 /// What is to be done where one change was not done before the next.
 fn both(before: SyncChange, next: SyncChange) -> SyncChange {
     match next {
-        // Nothing has ended it yet: it is there, and becomes another one.
-        SyncChange::Start if before == SyncChange::End => SyncChange::Reopen,
+        // Nothing has ended it yet: it is there, and another one of its name begins.
+        SyncChange::Start if before == SyncChange::End => SyncChange::Replace,
         next => next.max(before),
     }
 }
@@ -173,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_change_that_was_not_done_is_not_forgotten_by_the_next() {
-        use SyncChange::{End, Regather, Reopen, Start};
+        use SyncChange::{End, Pause, Regather, Reopen, Replace, Resume, Settle, Start};
 
         for (before, next, wanted) in [
             (Reopen, Regather, Reopen),
@@ -181,7 +227,13 @@ mod tests {
             (Start, Regather, Regather),
             (Start, Start, Start),
             (Reopen, End, End),
-            (End, Start, Reopen),
+            (End, Start, Replace),
+            (Replace, Regather, Replace),
+            (Replace, Pause, Replace),
+            (Regather, Pause, Pause),
+            (Pause, Resume, Pause),
+            (Settle, Regather, Regather),
+            (Settle, End, End),
             (End, End, End),
         ] {
             assert_eq!(both(before, next), wanted, "{before:?} {next:?}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api_types::workspace::ObjectRef;
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::{CatalogError, CatalogOrder, CatalogSnapshot, OrderPreview, SecretValue};
 use tidegate_document::problem::Problem;
 use tokio::time::timeout;
@@ -14,8 +14,8 @@ use super::catalog::FolderCatalog;
 use super::{AppError, live_versions, paths};
 use crate::api::{ReloadRefusal, WORKSPACE_DEFAULT};
 use crate::config::{
-    CatalogInputs, MayBeLeftOut, ResolvedOverlay, Surroundings, Workspace, WorkspaceDocuments, environment,
-    folder_kind, resolve_what_runs,
+    CatalogInputs, KeptDocuments, MayBeLeftOut, ResolvedOverlay, Surroundings, Workspace, WorkspaceDocuments,
+    environment, folder_kind, resolve_what_runs,
 };
 
 /// Reading files, lookups' hashes included.
@@ -26,21 +26,78 @@ pub(super) type WholeWorkspace = (Arc<WorkspaceDocuments>, Arc<Workspace>);
 
 /// A workspace that can run.
 pub(super) struct WantedWorkspace {
-    /// What the files of the folder say.
-    pub(super) folder: Arc<WorkspaceDocuments>,
-    /// The same with the catalog over it.
+    /// What the files of the folder and the catalog say.
+    pub(super) told: Arc<ToldWorkspace>,
+    /// The same, without what cannot run.
+    pub(super) overlaid: Arc<WorkspaceDocuments>,
+    /// Of each sync that drains, what it needs.
+    pub(super) kept: KeptDocuments,
+    /// All of it together.
     pub(super) whole: WholeWorkspace,
     /// Objects that cannot run, each with the reason.
     pub(super) left_out: BTreeMap<ObjectRef, String>,
     /// Of the catalog.
     pub(super) revision: u64,
+    /// Syncs that have delivered everything.
+    pub(super) drained: BTreeSet<String>,
 }
 
 impl WantedWorkspace {
-    fn of(folder: Arc<WorkspaceDocuments>, resolved: ResolvedOverlay, revision: u64) -> Self {
-        let ResolvedOverlay { documents, workspace, left_out } = resolved;
-        Self { folder, whole: (Arc::new(documents), Arc::new(workspace)), left_out, revision }
+    fn of(told: Arc<ToldWorkspace>, kept: KeptDocuments, resolved: ResolvedOverlay) -> Self {
+        let ResolvedOverlay { overlaid, documents, workspace, left_out } = resolved;
+        let (overlaid, whole) = (Arc::new(overlaid), (Arc::new(documents), Arc::new(workspace)));
+        Self { revision: told.revision, told, overlaid, kept, whole, left_out, drained: BTreeSet::new() }
     }
+
+    /// Says in the log what cannot run.
+    pub(super) fn warn_of_left_out(&self) {
+        for (object, reason) in &self.left_out {
+            tracing::error!(object = %object, reason, "an object of the catalog cannot run, and is left out");
+        }
+    }
+}
+
+/// What the files of the folder and the catalog say, unresolved.
+pub(super) struct ToldWorkspace {
+    /// The folder alone.
+    pub(super) folder: Arc<WorkspaceDocuments>,
+    /// With the catalog over it.
+    documents: WorkspaceDocuments,
+    /// What somebody has paused.
+    paused: BTreeSet<ObjectRef>,
+    /// A secret that is being written.
+    written: Option<(String, SecretValue)>,
+    /// Of the catalog.
+    revision: u64,
+}
+
+impl ToldWorkspace {
+    fn of(folder: Arc<WorkspaceDocuments>, snapshot: &CatalogSnapshot) -> Self {
+        let documents = folder.overlaid(snapshot);
+        Self { folder, documents, paused: paused(snapshot), written: None, revision: snapshot.revision }
+    }
+
+    /// The secrets that are named, also by what is kept.
+    async fn secrets(
+        &self,
+        catalog: &FolderCatalog,
+        kept: &KeptDocuments,
+    ) -> Result<BTreeMap<String, SecretValue>, CatalogError> {
+        let mut secrets = catalog.secrets(self.documents.with_kept(kept).secrets_named()).await?;
+        secrets.extend(self.written.clone());
+        Ok(secrets)
+    }
+}
+
+/// The objects that somebody has paused.
+fn paused(snapshot: &CatalogSnapshot) -> BTreeSet<ObjectRef> {
+    let paused = snapshot.objects.iter().filter(|object| object.is_paused);
+    let may_stop = [ObjectRefKind::Source, ObjectRefKind::Sync, ObjectRefKind::Destination];
+    let named = paused.filter_map(|object| {
+        let kind = folder_kind(object.content.kind).filter(|kind| may_stop.contains(kind))?;
+        Some(ObjectRef::new(kind, object.content.name.as_str()))
+    });
+    named.collect()
 }
 
 /// Where a server has what it runs.
@@ -51,32 +108,26 @@ pub(super) struct WorkspaceReader {
     pub(super) catalog: FolderCatalog,
 }
 
-/// What is resolved together.
-struct ToResolve {
-    folder: Arc<WorkspaceDocuments>,
-    documents: WorkspaceDocuments,
-    secrets: BTreeMap<String, SecretValue>,
-    /// None: everything of the catalog.
-    may_be_left_out: Option<BTreeSet<ObjectRef>>,
-}
-
 impl WorkspaceReader {
     /// The folder read again, with the catalog as it is. It is right by itself, so that a start takes it as well.
     pub(super) async fn of_folder(
         &self,
+        kept: KeptDocuments,
         left_out: &BTreeMap<ObjectRef, String>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
         let (dir, data) = (self.dir.clone(), self.data.clone());
         let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
         let (folder, _) = blocking(read).await?.map_err(ReloadRefusal::Problems)?;
         let snapshot = self.catalog.snapshot().await.map_err(refused)?;
-        self.wanted(Arc::new(folder), &snapshot, left_out.keys().cloned().collect()).await
+        let told = ToldWorkspace::of(Arc::new(folder), &snapshot);
+        self.resolved(Arc::new(told), kept, left_out.keys().cloned().collect()).await
     }
 
     /// The folder as it was read, with the catalog as an order would leave it. What the order touches must run.
     pub(super) async fn of_order(
         &self,
         folder: &Arc<WorkspaceDocuments>,
+        kept: KeptDocuments,
         (order, preview): (&CatalogOrder, &OrderPreview),
         left_out: &BTreeMap<ObjectRef, String>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
@@ -85,31 +136,37 @@ impl WorkspaceReader {
             !preview.committed.objects.iter().any(|one| kind(one.kind) && one.name == object.key)
         };
         let left_out: BTreeSet<ObjectRef> = left_out.keys().filter(is_untouched).cloned().collect();
-        let (documents, mut secrets) = over(&self.catalog, folder, &preview.snapshot).await.map_err(refused)?;
+        let mut told = ToldWorkspace::of(Arc::clone(folder), &preview.snapshot);
         if let CatalogOrder::Write(write) = order
             && write.workspace == WORKSPACE_DEFAULT
         {
-            secrets.insert(write.name.clone(), write.value.clone());
+            told.written = Some((write.name.clone(), write.value.clone()));
         }
-        let asked = ToResolve { folder: Arc::clone(folder), documents, secrets, may_be_left_out: Some(left_out) };
-        self.resolved(asked, preview.snapshot.revision).await
+        self.resolved(Arc::new(told), kept, left_out).await
     }
 
-    async fn wanted(
+    /// The same once more, with something else kept. What could run has to run.
+    pub(super) async fn again(
         &self,
-        folder: Arc<WorkspaceDocuments>,
-        snapshot: &CatalogSnapshot,
+        told: &Arc<ToldWorkspace>,
+        kept: KeptDocuments,
+        left_out: &BTreeMap<ObjectRef, String>,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        self.resolved(Arc::clone(told), kept, left_out.keys().cloned().collect()).await
+    }
+
+    async fn resolved(
+        &self,
+        told: Arc<ToldWorkspace>,
+        kept: KeptDocuments,
         left_out: BTreeSet<ObjectRef>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
-        let (documents, secrets) = over(&self.catalog, &folder, snapshot).await.map_err(refused)?;
-        let asked = ToResolve { folder, documents, secrets, may_be_left_out: Some(left_out) };
-        self.resolved(asked, snapshot.revision).await
-    }
-
-    async fn resolved(&self, asked: ToResolve, revision: u64) -> Result<WantedWorkspace, ReloadRefusal> {
-        let (dir, data, folder) = (self.dir.clone(), self.data.clone(), Arc::clone(&asked.folder));
-        let resolved = blocking(move || resolve(&dir, &data, asked)).await?;
-        Ok(WantedWorkspace::of(folder, resolved.map_err(ReloadRefusal::Problems)?, revision))
+        let secrets = told.secrets(&self.catalog, &kept).await.map_err(refused)?;
+        let (dir, data) = (self.dir.clone(), self.data.clone());
+        let (asked, beside) = (Arc::clone(&told), kept.clone());
+        let resolve = move || resolve((&dir, &data), (&asked, &beside), &secrets, MayBeLeftOut::These(&left_out));
+        let resolved = blocking(resolve).await?.map_err(ReloadRefusal::Problems)?;
+        Ok(WantedWorkspace::of(told, kept, resolved))
     }
 }
 
@@ -127,58 +184,50 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     read.map_err(|error| ReloadRefusal::Failed(format!("the files could not be read: {error}")))
 }
 
-/// The catalog over the folder, with the secrets that are named.
-async fn over(
-    catalog: &FolderCatalog,
-    folder: &WorkspaceDocuments,
-    snapshot: &CatalogSnapshot,
-) -> Result<(WorkspaceDocuments, BTreeMap<String, SecretValue>), CatalogError> {
-    let documents = folder.overlaid(snapshot);
-    let secrets = catalog.secrets(documents.secrets_named()).await?;
-    Ok((documents, secrets))
-}
-
-/// What a start runs: the folder, as `told` was made of it, with the catalog over it, if there is one already. Objects of the catalog
-/// that cannot run are left out.
+/// What a start runs: the folder, as `workspace` was made of it, with the catalog over it, if there is one already, and what is kept. Objects
+/// of the catalog that cannot run are left out.
 ///
 /// # Errors
-/// The folder has problems, or the catalog cannot be read.
+/// What is kept does not go with the folder, or the catalog cannot be read.
 pub(super) async fn at_start(
     catalog: Option<&FolderCatalog>,
-    folder: WorkspaceDocuments,
-    told: Workspace,
+    folder: Arc<WorkspaceDocuments>,
+    kept: KeptDocuments,
+    workspace: &Workspace,
 ) -> Result<WantedWorkspace, AppError> {
-    let folder = Arc::new(folder);
-    let (snapshot, documents, secrets) = match catalog {
-        Some(catalog) => {
-            let snapshot = catalog.snapshot().await?;
-            let (documents, secrets) = over(catalog, &folder, &snapshot).await?;
-            (snapshot, documents, secrets)
-        }
-        None => (CatalogSnapshot::default(), (*folder).clone(), BTreeMap::new()),
+    let snapshot = match catalog {
+        Some(catalog) => catalog.snapshot().await?,
+        None => CatalogSnapshot::default(),
     };
-    let asked = ToResolve { folder: Arc::clone(&folder), documents, secrets, may_be_left_out: None };
+    let told = ToldWorkspace::of(folder, &snapshot);
+    let secrets = match catalog {
+        Some(catalog) => told.secrets(catalog, &kept).await?,
+        None => BTreeMap::new(),
+    };
     // Nobody is served yet who would have to wait.
-    let mut resolved = resolve(&told.dir, &told.data, asked).map_err(AppError::Problems)?;
+    let resolved = resolve((&workspace.dir, &workspace.data), (&told, &kept), &secrets, MayBeLeftOut::OfCatalog);
+    let mut resolved = resolved.map_err(AppError::Problems)?;
     // What was asked for when the program was started, and stands in no file.
-    resolved.workspace.admin_listen = told.admin_listen;
-    resolved.workspace.rebuild_state = told.rebuild_state;
-    for (object, reason) in &resolved.left_out {
-        tracing::error!(object = %object, reason, "an object of the catalog cannot run, and is left out");
-    }
-    Ok(WantedWorkspace::of(folder, resolved, snapshot.revision))
+    resolved.workspace.admin_listen = workspace.admin_listen;
+    resolved.workspace.rebuild_state = workspace.rebuild_state;
+    Ok(WantedWorkspace::of(Arc::new(told), kept, resolved))
 }
 
-fn resolve(dir: &Path, data: &Path, asked: ToResolve) -> Result<ResolvedOverlay, Vec<Problem>> {
-    let ToResolve { folder, documents, secrets, may_be_left_out } = asked;
+fn resolve(
+    (dir, data): (&Path, &Path),
+    (told, kept): (&ToldWorkspace, &KeptDocuments),
+    secrets: &BTreeMap<String, SecretValue>,
+    may: MayBeLeftOut<'_>,
+) -> Result<ResolvedOverlay, Vec<Problem>> {
     let files = paths::sent_files(data);
     let surroundings = Surroundings {
         dir,
         data: Some(data),
         variables: &environment,
         look_up_live: live_versions::destination,
-        catalog: CatalogInputs { secrets: Some(&secrets), files: Some(&files) },
+        catalog: CatalogInputs { secrets: Some(secrets), files: Some(&files) },
     };
-    let may = may_be_left_out.as_ref().map_or(MayBeLeftOut::OfCatalog, MayBeLeftOut::These);
-    resolve_what_runs(documents, &folder, &surroundings, may)
+    let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may)?;
+    resolved.workspace.paused_by_hand.clone_from(&told.paused);
+    Ok(resolved)
 }

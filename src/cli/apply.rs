@@ -33,10 +33,10 @@ pub(super) struct ApplyArgs {
     /// Also take over what the folder names and nobody manages, or the server's own folder does
     #[arg(long)]
     take_over: bool,
-    /// A source or sync that goes: deliver what waits for it first
+    /// A sync, or a source with all its syncs, that the folder has no more: what waits for it is delivered first; may be repeated
     #[arg(long, value_name = "NAME")]
     drain: Vec<String>,
-    /// A source or sync that goes: give up what waits for it
+    /// The same: what waits for it is given up, and counted; may be repeated
     #[arg(long, value_name = "NAME")]
     abandon: Vec<String>,
     /// Say what would be done, and do nothing; files are sent all the same
@@ -157,6 +157,7 @@ fn print(applied: &FolderApplied) {
     }
     let FolderApplied { created, updated, deleted, revision, .. } = applied;
     if let Some(running) = &applied.running {
+        reload::print_draining(&running.draining);
         reload::print_behind(&running.behind);
     }
     match (created + updated + deleted, applied.dry_run) {

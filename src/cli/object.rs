@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tidegate_api_types::object::{ObjectQuery, ShownObject};
+use tidegate_api_types::workspace::SyncEnding;
 
 use super::client::{AdminClient, CatalogClient, ServerArgs};
 use super::field_difference::VALUE_CHARS_MAX;
-use super::{CommandDone, CommandFailure, field_difference, runtime, style};
+use super::{CommandDone, CommandFailure, field_difference, pause, runtime, style};
 
 /// Which server, and which workspace of its catalog.
 #[derive(Debug, clap::Args)]
@@ -77,6 +78,36 @@ pub(super) enum ObjectCommand {
         #[command(flatten)]
         catalog: CatalogArgs,
     },
+    /// Stop a source, a sync or a destination for now: a source takes nothing in, a sync delivers nothing and the log keeps
+    /// what waits for it, a destination stops all its syncs
+    Pause {
+        /// source, sync or destination
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Let a source, a sync or a destination go on where it stopped
+    Resume {
+        /// source, sync or destination
+        kind: String,
+        name: String,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
+    /// Delete an object; what it was stays in its history
+    Delete {
+        kind: String,
+        name: String,
+        /// Of a sync, or of a source with all its syncs: deliver what waits for it first
+        #[arg(long, conflicts_with = "abandon")]
+        drain: bool,
+        /// Of a sync, or of a source with all its syncs: give up what waits for it, and count it
+        #[arg(long)]
+        abandon: bool,
+        #[command(flatten)]
+        catalog: CatalogArgs,
+    },
 }
 
 /// Something is different.
@@ -118,6 +149,25 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
                     table.add_row([revision, at, by, name, what.to_owned()]);
                 }
                 println!("{table}");
+            }
+            ObjectCommand::Pause { kind, name, catalog } => {
+                return pause::run(&catalog.client()?, (kind, name), true, json).await;
+            }
+            ObjectCommand::Resume { kind, name, catalog } => {
+                return pause::run(&catalog.client()?, (kind, name), false, json).await;
+            }
+            ObjectCommand::Delete { kind, name, drain, abandon, catalog } => {
+                let ending = drain.then_some(SyncEnding::Drain).or(abandon.then_some(SyncEnding::Abandon));
+                let done = catalog.client()?.delete_with((kind, name), ending).await?;
+                if json {
+                    print_json(&done);
+                    return Ok(ExitCode::SUCCESS);
+                }
+                for object in &done.objects {
+                    let name = style::plain(&object.name, NAME_CHARS_MAX);
+                    let how = if *drain { ", and what waits for it is delivered first" } else { "" };
+                    println!("{} {name} is deleted{how}", style::plain(&object.kind, NAME_CHARS_MAX));
+                }
             }
             ObjectCommand::Diff { kind, name, from, to, catalog } => {
                 let diff = catalog.client()?.diff(kind, name, (*from, *to)).await?;

@@ -183,6 +183,9 @@ fn follows(plan: &ChangePlan) -> Vec<String> {
 const fn told(change: SyncChange) -> &'static str {
     match change {
         SyncChange::Start => "starts",
+        SyncChange::Settle => "reads no further; what is pending is tried on",
+        SyncChange::Resume => "goes on where it was",
+        SyncChange::Pause => "stops where it is; the log keeps what waits for it",
         SyncChange::Regather => "gathers its next batch in the new way, for the same destination",
         SyncChange::Reopen => {
             "opens its destination anew and goes on at what that has; a place without anything of it gets what the log keeps"

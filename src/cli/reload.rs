@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidegate_api_types::ProblemDetails;
-use tidegate_api_types::reload::{ObjectRunning, Reloaded, WorkspaceProblem};
+use tidegate_api_types::reload::{ObjectRunning, Reload, Reloaded, WorkspaceProblem};
 use tidegate_document::problem::Problem;
 
 use super::client::{ClientError, TokenArgs};
@@ -13,7 +13,7 @@ use crate::config::Outline;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate reload shop                                   the server on this machine, by `admin.listen` of shop\n  tidegate reload --server https://tide.example.com      one that is elsewhere\n\nThe server reads its folder, checks all of it, and changes what is different, part by part: everything else goes\non as it is. A folder with problems changes nothing, and so does one that takes a source or a sync away for which\nevents wait. SIGHUP to the server does the same and says in its log what came of it.\n\nExit code 0 when what the folder says runs, 1 when it was refused or an object of it does not run, 3 when the\nfolder has problems."
+    after_help = "Examples:\n  tidegate reload shop                                   the server on this machine, by `admin.listen` of shop\n  tidegate reload --server https://tide.example.com      one that is elsewhere\n\nThe server reads its folder, checks all of it, and changes what is different, part by part: everything else goes\non as it is. A folder with problems changes nothing, and so does one that takes a source or a sync away for which\nevents wait, unless --drain or --abandon says what becomes of them: a sync that drains goes on, also over a restart,\nuntil everything is delivered that was accepted for it. SIGHUP to the server does the same and says in its log what came of it.\n\nExit code 0 when what the folder says runs, 1 when it was refused or an object of it does not run, 3 when the\nfolder has problems."
 )]
 pub(super) struct ReloadArgs {
     /// The workspace's folder, for the address of the server; the server reads its own
@@ -22,6 +22,12 @@ pub(super) struct ReloadArgs {
     /// The admin API of the server [default: that of the context, else `admin.listen` of tidegate.yaml, on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// A sync, or a source with all its syncs, that the folder has no more: what waits for it is delivered first; may be repeated
+    #[arg(long, value_name = "NAME")]
+    drain: Vec<String>,
+    /// The same: what waits for it is given up, and counted; may be repeated
+    #[arg(long, value_name = "NAME")]
+    abandon: Vec<String>,
     #[command(flatten)]
     access: TokenArgs,
 }
@@ -32,7 +38,8 @@ pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
         Ok(format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?))
     };
     let client = args.access.client_or(args.server.as_deref(), of_folder)?;
-    match runtime()?.block_on(client.reload()) {
+    let reload = Reload { drain: args.drain.clone(), abandon: args.abandon.clone() };
+    match runtime()?.block_on(client.reload(&reload)) {
         Ok(done) => {
             if json {
                 println!("{}", serde_json::to_string(&done)?);
@@ -64,6 +71,7 @@ fn print(done: &Reloaded) {
     for (sync, change) in &done.syncs {
         println!("  sync {}: {}", style::plain(sync, 200), style::plain(change, 50));
     }
+    print_draining(&done.draining);
     if !done.needs_restart.is_empty() {
         println!("{} {}: counts from the next start", style::bold("restart:"), done.needs_restart.join(", "));
     }
@@ -75,6 +83,13 @@ fn print(done: &Reloaded) {
         (true, false) => "the workspace runs",
     };
     println!("{what}; revision {}", style::count(done.revision));
+}
+
+/// Syncs that go on until everything is delivered.
+pub(super) fn print_draining(syncs: &[String]) {
+    for sync in syncs {
+        println!("  sync {}: draining; it ends when everything is delivered", style::plain(sync, 200));
+    }
 }
 
 /// Objects that do not run as they are wanted.

@@ -1,6 +1,7 @@
 //! `tidegate status`.
 
 mod configuration;
+mod endings;
 mod write_keys;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::{catalog, paths};
 use configuration::RunningConfiguration;
+use endings::SyncEndings;
 use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
@@ -122,6 +124,10 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let pending = |sync: &str| counts.iter().find(|count| count.sync == sync).cloned().unwrap_or_default();
     let reports: Vec<(SyncReport, PendingCount)> =
         reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
+    let records = |partition: u16, from: u64, to: u64| {
+        log.partitions.get(usize::from(partition)).map_or(0, |partition| partition.records(from, to))
+    };
+    let endings = SyncEndings::read(&state, records)?;
     let functions = state.charges()?;
     let destinations = state.destination_charges()?;
     let quarantine = state.quarantine_size()?;
@@ -131,13 +137,14 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let revision = catalog::revision(&workspace.data)?;
     if json {
         let configuration = configuration.map(|configuration| configuration.to_json());
-        let others = ((write_keys.as_deref(), &*uses), configuration, revision);
+        let others = ((write_keys.as_deref(), &*uses), configuration, revision, &endings);
         print_json((&log, &sources), &reports, (&functions, &destinations), (&quarantine, &damage), others);
     } else {
         if let Some(configuration) = &configuration {
             configuration.print();
         }
         print_tables(&log, &sources, &reports);
+        endings.print();
         match &write_keys {
             Some(keys) => write_keys::print(keys),
             None => write_keys::print_used(&uses),
@@ -165,12 +172,15 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
 /// What a server that was asked says of write keys, and what the data directory says of their use.
 type WriteKeysShown<'k> = (Option<&'k [ShownWriteKey]>, &'k [KeyUse]);
 
+/// What else there is to say, as far as it is known.
+type OtherAnswers<'a> = (WriteKeysShown<'a>, Option<serde_json::Value>, Option<u64>, &'a SyncEndings);
+
 fn print_json(
     (log, sources): (&StatusLogLine, &BTreeMap<String, SourceLine>),
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
     (quarantine, damage): (&QuarantineSize, &[Finding]),
-    ((write_keys, uses), configuration, revision): (WriteKeysShown<'_>, Option<serde_json::Value>, Option<u64>),
+    ((write_keys, uses), configuration, revision, endings): OtherAnswers<'_>,
 ) {
     let sources: serde_json::Map<_, _> = sources
         .iter()
@@ -192,7 +202,7 @@ fn print_json(
                 "pending": pending.events, "pending_bytes": pending.bytes,
                 "pending_since": (pending.events > 0).then(|| time::format(pending.oldest_at_us)),
                 "delivered_at": report.delivered_at_us.map(time::format), "failure": report.failure,
-                "notices": report.notices,
+                "notices": report.notices, "ending": endings.of(&report.sync),
             });
             (report.sync.clone(), line)
         })
@@ -240,7 +250,7 @@ fn print_json(
         serde_json::json!({
             "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
             "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
-            "key_uses": write_keys::used(uses), "catalog": { "revision": revision },
+            "key_uses": write_keys::used(uses), "catalog": { "revision": revision }, "endings": endings.to_json(),
         })
     );
 }

@@ -11,6 +11,8 @@ use crate::warehouses::WarehouseSettings;
 #[derive(Debug, Clone)]
 pub struct DestinationConfig {
     pub kind: DestinationKind,
+    /// Nothing is delivered to it for now.
+    pub paused: bool,
 }
 
 /// What a destination is.
@@ -36,9 +38,10 @@ pub(super) fn destination(fields: &mut Fields<'_>, around: &Around<'_>) -> Optio
         fields.leave_rest();
         return None;
     };
+    let paused = fields.flag("paused").unwrap_or(false);
     let kind = match kind.as_str() {
         "plugin" => DestinationKind::Plugin(Box::new(plugin::plugin(fields, around)?)),
         kind => DestinationKind::Warehouse(Box::new(warehouse(fields, kind, around)?)),
     };
-    Some(DestinationConfig { kind })
+    Some(DestinationConfig { kind, paused })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_api_types::workspace::{FolderDocument, ObjectRef, ObjectRefKind};
 use tidegate_document::node::{DocumentNode, Tree};
@@ -38,7 +39,8 @@ pub struct ObjectDocument {
 }
 
 /// What belongs to a document that the catalog has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct CatalogOrigin {
     /// Files that were sent with it, by their paths there: the SHA-256 of each, in hexadecimal digits.
     pub files: BTreeMap<String, String>,

@@ -21,11 +21,15 @@ use super::catalog_specs::{
 use super::destinations::DestinationKind;
 use super::documents::{CatalogOrigin, ObjectDocument, WRITE_KEYS, WorkspaceDocuments};
 use super::folder::{is_name, is_yaml};
+use super::kept_documents::KeptDocuments;
 use super::secret_masks::is_reference;
 use super::surroundings::Surroundings;
 
 /// A workspace that runs, and what it could not have.
 pub struct ResolvedOverlay {
+    /// What the folder and the catalog say, without what is left out.
+    pub overlaid: WorkspaceDocuments,
+    /// The same, with what is kept laid over it.
     pub documents: WorkspaceDocuments,
     pub workspace: Workspace,
     /// Objects that cannot run, each with the reason.
@@ -104,26 +108,26 @@ impl WorkspaceDocuments {
     }
 }
 
-/// Resolves what runs: `documents` are those of `folder` with the catalog over them. What may be left out and has problems is left out,
-/// and so is what names it.
+/// Resolves what runs: `overlaid` are the documents of `folder` with the catalog over them, and what is `kept` is laid over those. What may
+/// be left out and has problems is left out, and so is what names it.
 ///
 /// # Errors
 /// All problems, sorted by file and line, where something has any that must run.
 pub fn resolve_what_runs(
-    mut documents: WorkspaceDocuments,
-    folder: &WorkspaceDocuments,
+    mut overlaid: WorkspaceDocuments,
+    (folder, kept): (&WorkspaceDocuments, &KeptDocuments),
     surroundings: &Surroundings<'_>,
     may: MayBeLeftOut<'_>,
 ) -> Result<ResolvedOverlay, Vec<Problem>> {
     let mut left_out: BTreeMap<ObjectRef, String> = BTreeMap::new();
     loop {
-        let problems = match resolved(&documents, surroundings) {
-            Ok(workspace) => return Ok(ResolvedOverlay { documents, workspace, left_out }),
+        let problems = match resolved(&overlaid, kept, surroundings) {
+            Ok((documents, workspace)) => return Ok(ResolvedOverlay { overlaid, documents, workspace, left_out }),
             Err(problems) => problems,
         };
         let is_first = left_out.is_empty();
         let (mut gone, mut files) = (BTreeMap::new(), BTreeSet::new());
-        for (object, document) in &documents.objects {
+        for (object, document) in &overlaid.objects {
             let may_go = match may {
                 MayBeLeftOut::OfCatalog => document.catalog.is_some() || !is_first,
                 MayBeLeftOut::These(objects) => objects.contains(object),
@@ -138,7 +142,7 @@ pub fn resolve_what_runs(
         // At a start, what else is wrong may have come of these.
         let is_enough = matches!(may, MayBeLeftOut::OfCatalog) || problems.iter().all(|one| files.contains(&one.file));
         if is_enough && !gone.is_empty() {
-            documents.leave_out(&gone);
+            overlaid.leave_out(&gone);
             left_out.extend(gone);
             continue;
         }
@@ -146,22 +150,26 @@ pub fn resolve_what_runs(
             return Err(problems);
         }
         // What the folder says by itself runs, if it is right by itself.
-        let workspace = resolved(folder, surroundings)?;
+        let (documents, workspace) = resolved(folder, kept, surroundings)?;
         let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
         let reason = format!("what the catalog has does not go with the folder: {first}");
-        let of_catalog = documents.objects.iter().filter(|(_, document)| document.catalog.is_some());
+        let of_catalog = overlaid.objects.iter().filter(|(_, document)| document.catalog.is_some());
         left_out.extend(of_catalog.map(|(object, _)| (object.clone(), reason.clone())));
         // Released objects run as their files say.
         left_out.retain(|object, _| !folder.objects.contains_key(object));
-        return Ok(ResolvedOverlay { documents: folder.clone(), workspace, left_out });
+        return Ok(ResolvedOverlay { overlaid: folder.clone(), documents, workspace, left_out });
     }
 }
 
 /// The workspace, unless a secret is written down where a manifest says that there is one.
-fn resolved(documents: &WorkspaceDocuments, surroundings: &Surroundings<'_>) -> Result<Workspace, Vec<Problem>> {
-    let workspace = Workspace::resolve(documents, surroundings)?;
-    let problems = written_settings(documents, &workspace);
-    if problems.is_empty() { Ok(workspace) } else { Err(problems) }
+fn resolved(
+    overlaid: &WorkspaceDocuments,
+    kept: &KeptDocuments,
+    surroundings: &Surroundings<'_>,
+) -> Result<(WorkspaceDocuments, Workspace), Vec<Problem>> {
+    let (documents, workspace) = Workspace::resolve_with_kept(overlaid, kept, surroundings)?;
+    let problems = written_settings(&documents, &workspace);
+    if problems.is_empty() { Ok((documents, workspace)) } else { Err(problems) }
 }
 
 /// Settings of the catalog's destinations that the manifests of their plugins call secret, and that are written down.
@@ -310,7 +318,16 @@ mod tests {
         let id = ObjectId::parse(&format!("{}_{:0>20}", kind.prefix(), name.len())).unwrap();
         let content = ObjectContent { kind, name: name.to_owned(), labels: BTreeMap::new(), owner: None, spec };
         let (workspace, managed_by) = ("default".to_owned(), ManagedBy::Nobody);
-        CatalogObject { id, workspace, content, created_at_us: 0, updated_at_us: 0, revision: 1, managed_by }
+        CatalogObject {
+            id,
+            workspace,
+            content,
+            created_at_us: 0,
+            updated_at_us: 0,
+            revision: 1,
+            managed_by,
+            is_paused: false,
+        }
     }
 
     fn snapshot(objects: Vec<CatalogObject>) -> CatalogSnapshot {
@@ -331,7 +348,7 @@ mod tests {
             look_up_live: |_, _| Ok(None),
             catalog: CatalogInputs { secrets: Some(&secrets), files: None },
         };
-        resolve_what_runs(folder.overlaid(&snapshot(objects)), folder, &surroundings, may)
+        resolve_what_runs(folder.overlaid(&snapshot(objects)), (folder, &KeptDocuments::new()), &surroundings, may)
     }
 
     fn left_out(resolved: &ResolvedOverlay) -> Vec<String> {

@@ -16,6 +16,8 @@ pub struct SourceConfig {
     pub functions: Vec<(String, usize)>,
     /// How much may come in.
     pub rate: Rate,
+    /// It takes nothing in for now.
+    pub paused: bool,
 }
 
 /// `write_key`, or an entry of `write_keys`. It prints nowhere.
@@ -52,7 +54,8 @@ pub(super) fn source(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Opti
     if let Some(burst) = fields.duration("rate_burst") {
         rate.burst = burst;
     }
-    (may_lack_keys || !write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate })
+    let paused = fields.flag("paused").unwrap_or(false);
+    (may_lack_keys || !write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate, paused })
 }
 
 /// The name of the key that stands in `write_key`.

@@ -18,6 +18,8 @@ pub struct SyncConfig {
     pub functions: Vec<(String, usize)>,
     pub mapping: sync::Mapping,
     pub batch: BatchConfig,
+    /// It delivers nothing for now, and the log keeps what waits for it.
+    pub paused: bool,
     pub words: Words,
 }
 
@@ -115,6 +117,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         }
     });
     let batch = BatchConfig::read(fields);
+    let paused = fields.flag("paused").unwrap_or(false);
     Some(SyncConfig {
         source: source?,
         destination: destination?,
@@ -124,6 +127,7 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
         functions,
         mapping,
         batch,
+        paused,
         words,
     })
 }

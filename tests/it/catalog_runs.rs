@@ -1,6 +1,7 @@
 //! What runs follows the catalog: what is made over the API runs when it is answered, and after the next start.
 
 mod applied;
+mod ended;
 
 use serde_json::{Value, json};
 

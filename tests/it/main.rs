@@ -18,6 +18,7 @@ mod crash;
 mod declared;
 mod delivery;
 mod digits;
+mod endings;
 mod everywhere;
 mod fields;
 mod function;

@@ -87,10 +87,10 @@ pub struct ApplyFolder {
     /// Only if the catalog is at this revision.
     #[serde(default)]
     pub base_revision: Option<u64>,
-    /// Syncs and sources that go once everything that waits for them is delivered.
+    /// Syncs that the folder has no more, or sources with all their syncs: what waits for them is delivered first.
     #[serde(default)]
     pub drain: Vec<String>,
-    /// Syncs and sources that go with everything that waits for them.
+    /// The same: what waits for them is given up, and counted.
     #[serde(default)]
     pub abandon: Vec<String>,
 }

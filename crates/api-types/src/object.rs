@@ -71,6 +71,27 @@ pub struct ChangeQuery {
     pub force: bool,
 }
 
+/// How an object is deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeleteQuery {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// Say what would be done, and do nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// Delete what the files of a folder manage all the same; the next apply of the folder undoes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+    /// Of a sync, or of a source with all its syncs: what waits for it is delivered first.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub drain: bool,
+    /// The same: what waits for it is given up, and counted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub abandon: bool,
+}
+
 /// Which versions of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -134,6 +155,9 @@ pub struct ShownObject {
     pub updated_at: String,
     /// The files of a folder, if they say what it is.
     pub managed_by: Option<ManagingFile>,
+    /// Somebody has stopped it for now. What its file says of that is in `spec`.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// The file that says what an object is.

@@ -70,6 +70,10 @@ pub const OBJECT_USED_BY: &str = "/api/v1/objects/{kind}/{name}/used-by";
 pub const OBJECT_RELEASE: &str = "/api/v1/objects/{kind}/{name}/release";
 /// Gives it back to the folder: POST.
 pub const OBJECT_ADOPT: &str = "/api/v1/objects/{kind}/{name}/adopt";
+/// Stops it for now: POST.
+pub const OBJECT_PAUSE: &str = "/api/v1/objects/{kind}/{name}/pause";
+/// Lets it go on: POST.
+pub const OBJECT_RESUME: &str = "/api/v1/objects/{kind}/{name}/resume";
 /// Keeps the value of a secret: PUT.
 pub const SECRET: &str = "/api/v1/secrets/{name}";
 /// The write keys of a source: GET, POST.

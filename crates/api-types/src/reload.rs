@@ -7,10 +7,17 @@ use utoipa::ToSchema;
 
 use crate::workspace::{FieldDifference, ObjectDifference, ObjectRef};
 
-/// Reads the workspace's folder again. It has no fields.
+/// Reads the workspace's folder again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reload {}
+pub struct Reload {
+    /// Syncs that the folder has no more, or sources with all their syncs: what waits for them is delivered first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain: Vec<String>,
+    /// The same: what waits for them is given up, and counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandon: Vec<String>,
+}
 
 /// The configuration that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -21,8 +28,11 @@ pub struct Reloaded {
     pub settings: Vec<FieldDifference>,
     pub changed: Vec<ObjectDifference>,
     /// Syncs that do not go on as they were: `start`, `regather` (the same destination goes on), `reopen`,
-    /// `replace` (a tool becomes a warehouse, or the other way round), `end`.
+    /// `replace` (it has ended, and another of its name begins), `pause`, `resume`, `end`.
     pub syncs: BTreeMap<String, String>,
+    /// Syncs that go on until everything is delivered that was accepted for them, and then end.
+    #[serde(default)]
+    pub draining: Vec<String>,
     /// Settings that are different and count from the next start.
     pub needs_restart: Vec<String>,
     /// Objects that do not run as they are wanted: not yet, or for the reason that is named.

@@ -89,10 +89,10 @@ impl fmt::Debug for FolderDocument {
     }
 }
 
-/// What becomes of events that wait for an object which is taken away.
+/// What becomes of events that wait for a sync which is taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub enum SyncEnding {
     /// They are delivered first.
     Drain,
     /// They are counted and not delivered.

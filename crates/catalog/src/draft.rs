@@ -244,7 +244,8 @@ fn pinned(edits: &[ObjectEdit], prepared: &PreparedChange) -> Vec<ObjectEdit> {
             ObjectEdit::Update { expected, .. }
             | ObjectEdit::Delete { expected, .. }
             | ObjectEdit::Adopt { expected, .. }
-            | ObjectEdit::Release { expected, .. } => *expected = now,
+            | ObjectEdit::Release { expected, .. }
+            | ObjectEdit::Pause { expected, .. } => *expected = now,
         }
         edit
     };
@@ -258,7 +259,8 @@ fn without_expected(edit: &ObjectEdit) -> ObjectEdit {
         ObjectEdit::Update { expected, .. }
         | ObjectEdit::Delete { expected, .. }
         | ObjectEdit::Adopt { expected, .. }
-        | ObjectEdit::Release { expected, .. } => *expected = None,
+        | ObjectEdit::Release { expected, .. }
+        | ObjectEdit::Pause { expected, .. } => *expected = None,
     }
     edit
 }

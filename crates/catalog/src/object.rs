@@ -82,6 +82,9 @@ pub struct CatalogObject {
     /// The revision of the catalog in which it last changed.
     pub revision: u64,
     pub managed_by: ManagedBy,
+    /// Somebody has stopped it for now. That is no part of what it says: no file sets it, and it makes no drift.
+    #[serde(default)]
+    pub is_paused: bool,
 }
 
 impl CatalogObject {

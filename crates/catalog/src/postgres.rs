@@ -17,7 +17,8 @@ use self::connect::PostgresLink;
 use self::transaction::PostgresTransaction;
 use crate::store::{CatalogStore, CatalogTransaction, Migration, StoreAccess, StoreError, StoreReply};
 
-const MIGRATIONS: &[Migration] = &[(1, include_str!("../migrations/postgres/001.sql"))];
+const MIGRATIONS: &[Migration] =
+    &[(1, include_str!("../migrations/postgres/001.sql")), (2, include_str!("../migrations/postgres/002.sql"))];
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(10);

@@ -191,7 +191,7 @@ impl Catalog {
             let object = object(row)?;
             let spec: WriteKeySpec = serde_json::from_value(object.content.spec)?;
             let hash: KeyedHash = row
-                .bytes(12)?
+                .bytes(13)?
                 .try_into()
                 .map_err(|_| CatalogError::Unreadable("a hash has not 32 bytes".to_owned()))?;
             let (name, workspace, end_us) = (object.content.name, object.workspace, spec.end_us());

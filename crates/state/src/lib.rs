@@ -1,7 +1,7 @@
 //! The state file beside the log: what was refined, what was seen before, what is quarantined, how far each sync is.
 //!
 //! Nouns: the **refine cursor** (the log is refined below it), a **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
-//! **cursor** and **report**.
+//! **cursor** and **report**, a sync's **end** (how far it still has to come before it is gone).
 //!
 //! Guarantees: one [`RefineStage`] is one transaction, so the quarantine of a log range, its counts and the refine cursor
 //! move together or not at all; the dedup index never knows more than that cursor. The bounds of every refined log range and the offsets of all duplicates are
@@ -10,6 +10,7 @@
 //! This room knows offsets, ids and reasons, not what an event means.
 
 mod cursors;
+mod endings;
 mod functions;
 mod identity;
 mod key_uses;
@@ -34,6 +35,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tidegate_event::{Position, in_partition};
 
 pub use cursors::{SyncProgress, SyncReport};
+pub use endings::{EndedSync, EndingKind, SyncEnd};
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
 pub use key_uses::KeyUse;

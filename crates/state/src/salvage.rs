@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use tidegate_sqlite::sqlite_check;
 
-use super::{State, StateError, pending, quarantine, starts, sum, unsigned};
+use super::{State, StateError, endings, pending, quarantine, starts, sum, unsigned};
 
 /// What was carried over from a damaged file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Salvaged {
 }
 
 impl State {
-    /// Carries the cursors, where syncs start, the pending events and the quarantine of the damaged file at `old` over, as
+    /// Carries the cursors, where syncs start and end, the pending events and the quarantine of the damaged file at `old` over, as
     /// far as they can be read and their checksums are right. Dedup marks come again from the log.
     ///
     /// # Errors
@@ -28,6 +28,8 @@ impl State {
         self.in_transaction(true, |new| {
             salvaged.cursors = cursors(&old, new)?;
             first_offsets(&old, new)?;
+            each(&old, ("sync, end, how, sum", "endings", "sync"), |row| endings::salvage_ending(new, row))?;
+            each(&old, (endings::COLUMNS, "ended_syncs", "id"), |row| endings::salvage_ended(new, row))?;
             salvaged.pending = pending_events(&old, new)?;
             salvaged.quarantined = quarantined(&old, new)?;
             Ok(())

@@ -101,6 +101,8 @@ fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Resul
         let chains = state.function_chains();
         note("lineups", chains.map(|(cursors, chains)| (cursors.len() + chains.len()) as u64))?;
     }
+    note("endings", state.endings().map(|endings| endings.len() as u64))?;
+    note("ended_syncs", state.ended_syncs().map(|ended| ended.len() as u64))?;
     note("revisions", state.read_revisions())?;
     note("stretches", ranges(&mut state))
 }

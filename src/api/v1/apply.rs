@@ -15,6 +15,7 @@ use super::permit::may;
 use super::shown::name;
 use crate::api::extract::{Query, body, parsed};
 use crate::api::refusal::ApiRefusal;
+use crate::api::reload::endings;
 use crate::api::{CatalogSettings, SharedApi};
 
 /// Makes the catalog say what a folder says. Objects are managed by it from then on. Nothing is changed when anything of it is refused.
@@ -28,6 +29,7 @@ pub(super) async fn apply(
     request: Request,
 ) -> Result<axum::Json<FolderApplied>, ApiRefusal> {
     let asked: ApplyFolder = parsed(&body(&shared, request, FOLDER_BYTES_MAX, "a folder").await?)?;
+    let endings = endings(asked.drain.clone(), asked.abandon.clone())?;
     let workspace = workspace_of(ObjectKind::Source, query.workspace.as_deref());
     let settings = &shared.settings.catalog;
     let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
@@ -70,7 +72,7 @@ pub(super) async fn apply(
     }
     let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
     let change = change.ok_or_else(|| ApiRefusal::failed("the folder was not applied", &"its plan has problems"))?;
-    let ordered = shared.execute(CatalogOrder::Change(change), query.dry_run).await?;
+    let ordered = shared.execute_with(CatalogOrder::Change(change), endings, query.dry_run).await?;
     applied.revision = ordered.committed.revision;
     applied.running = ordered.running;
     applied.changes = planned.changes.into_iter().map(planned_object).collect();

@@ -1,13 +1,17 @@
 //! Changing objects.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
-use tidegate_api_types::object::{ChangeDone, ChangeQuery, NewObject};
+use tidegate_api_types::object::{ChangeDone, ChangeQuery, DeleteQuery, NewObject};
 use tidegate_api_types::path;
+use tidegate_api_types::reload::Reloaded;
+use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{
-    CatalogChange, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectKind,
+    CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectKind,
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
@@ -18,7 +22,24 @@ use crate::api::SharedApi;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
 
-type Changed = Result<(StatusCode, HeaderMap, axum::Json<ChangeDone>), ApiRefusal>;
+/// A change that was made, as it is answered.
+pub(super) type ChangeAnswer = (StatusCode, HeaderMap, axum::Json<ChangeDone>);
+
+pub(super) type Changed = Result<ChangeAnswer, ApiRefusal>;
+
+/// How a change is to be made.
+pub(super) struct ChangeManner {
+    query: ChangeQuery,
+    idempotency: Option<IdempotencyKey>,
+    /// Of a sync that ends by it, or of a source: what becomes of what waits.
+    endings: BTreeMap<String, SyncEnding>,
+}
+
+impl From<ChangeQuery> for ChangeManner {
+    fn from(query: ChangeQuery) -> Self {
+        Self { query, idempotency: None, endings: BTreeMap::new() }
+    }
+}
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -40,7 +61,7 @@ pub(super) async fn create(
     let content = shared.content(kind, new)?;
     let id = shared.settings.catalog.catalog.new_id(kind);
     let edit = ObjectEdit::Create { id, content };
-    shared.change_object(&asker, &workspace, edit, (&query, idempotency)).await
+    shared.change_object(&asker, &workspace, edit, ChangeManner { idempotency, ..query.into() }).await
 }
 
 /// Says anew what an object is: all of it. With `If-Match`, only if it is still what that ETag stands for.
@@ -56,23 +77,27 @@ pub(super) async fn update(
 ) -> Changed {
     let content = shared.content(object.content.kind, new)?;
     let edit = ObjectEdit::Update { id: object.id.clone(), expected: expected(&headers)?, content };
-    shared.change_object(&asker, &object.workspace, edit, (&query, None)).await
+    shared.change_object(&asker, &object.workspace, edit, query.into()).await
 }
 
-/// Deletes an object. What it was stays in its history.
+/// Deletes an object. What it was stays in its history. Where events wait for a sync that ends by it, `drain` or `abandon` says what becomes
+/// of them.
 #[utoipa::path(delete, path = path::OBJECT, tag = "objects", operation_id = "delete_object",
-    params(("kind" = String, Path), ("name" = String, Path), ChangeQuery, ("If-Match" = Option<String>, Header)),
+    params(("kind" = String, Path), ("name" = String, Path), DeleteQuery, ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ChangeDone), ApiRefusal))]
 pub(super) async fn delete(
     State(shared): OfApi,
     asker: Requester,
     NamedObject(object): NamedObject,
-    Query(query): Query<ChangeQuery>,
+    Query(query): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Changed {
     let edit = ObjectEdit::Delete { id: object.id.clone(), expected: expected(&headers)? };
-    let deleted = shared.change_object(&asker, &object.workspace, edit, (&query, None)).await?;
-    if object.content.kind == ObjectKind::WriteKey && !query.dry_run {
+    let (endings, dry_run) = (endings(&object, &query)?, query.dry_run);
+    let query = ChangeQuery { workspace: query.workspace, dry_run, force: query.force };
+    let manner = ChangeManner { endings, ..query.into() };
+    let deleted = shared.change_object(&asker, &object.workspace, edit, manner).await?;
+    if object.content.kind == ObjectKind::WriteKey && !dry_run {
         shared.keys_taken().await?;
     }
     Ok(deleted)
@@ -90,7 +115,7 @@ pub(super) async fn release(
     headers: HeaderMap,
 ) -> Changed {
     let edit = ObjectEdit::Release { id: object.id.clone(), expected: expected(&headers)? };
-    shared.change_object(&asker, &object.workspace, edit, (&query, None)).await
+    shared.change_object(&asker, &object.workspace, edit, query.into()).await
 }
 
 /// Gives an object back to the folder: from then on its file says what it is.
@@ -105,7 +130,7 @@ pub(super) async fn adopt(
     headers: HeaderMap,
 ) -> Changed {
     let edit = ObjectEdit::Adopt { id: object.id.clone(), expected: expected(&headers)? };
-    shared.change_object(&asker, &object.workspace, edit, (&query, None)).await
+    shared.change_object(&asker, &object.workspace, edit, query.into()).await
 }
 
 impl SharedApi {
@@ -115,8 +140,19 @@ impl SharedApi {
         asker: &Requester,
         workspace: &str,
         edit: ObjectEdit,
-        (query, idempotency): (&ChangeQuery, Option<IdempotencyKey>),
+        manner: ChangeManner,
     ) -> Changed {
+        Ok(self.change_and_follow(asker, workspace, edit, manner).await?.0)
+    }
+
+    /// The same, with what runs then; none where nothing of it runs.
+    pub(super) async fn change_and_follow(
+        &self,
+        asker: &Requester,
+        workspace: &str,
+        edit: ObjectEdit,
+        ChangeManner { query, idempotency, endings }: ChangeManner,
+    ) -> Result<(ChangeAnswer, Option<Reloaded>), ApiRefusal> {
         let is_new = matches!(edit, ObjectEdit::Create { .. });
         let change = CatalogChange {
             workspace: workspace.to_owned(),
@@ -128,7 +164,7 @@ impl SharedApi {
             at_us: asker.at_us,
             idempotency: idempotency.filter(|_| !query.dry_run),
         };
-        let ordered = self.execute(CatalogOrder::Change(change), query.dry_run).await?;
+        let ordered = self.execute_with(CatalogOrder::Change(change), endings, query.dry_run).await?;
         let committed = done(ordered.committed, query.dry_run);
         let mut headers = HeaderMap::new();
         if let Some(object) = committed.objects.first() {
@@ -139,7 +175,7 @@ impl SharedApi {
             }
         }
         let status = if is_new && !query.dry_run { StatusCode::CREATED } else { StatusCode::OK };
-        Ok((status, headers, axum::Json(committed)))
+        Ok(((status, headers, axum::Json(committed)), ordered.running))
     }
 
     /// What was sent, as the catalog keeps it. No secret comes into a spec.
@@ -164,8 +200,28 @@ impl SharedApi {
     }
 }
 
+/// What becomes of what waits for syncs that end when an object is deleted.
+fn endings(object: &CatalogObject, query: &DeleteQuery) -> Result<BTreeMap<String, SyncEnding>, ApiRefusal> {
+    let ending = match (query.drain, query.abandon) {
+        (false, false) => return Ok(BTreeMap::new()),
+        (true, false) => SyncEnding::Drain,
+        (false, true) => SyncEnding::Abandon,
+        (true, true) => {
+            let detail = "what waits is either delivered first or given up";
+            let refusal = ApiRefusal::unprocessable("two-endings", detail, "send one of `drain` and `abandon`");
+            return Err(refusal.in_field("abandon"));
+        }
+    };
+    let kind = object.content.kind;
+    if !matches!(kind, ObjectKind::Source | ObjectKind::Sync) {
+        let detail = format!("nothing waits for a {kind}: syncs end, and sources with their syncs");
+        return Err(ApiRefusal::unprocessable("no-ending", detail, "leave `drain` and `abandon` away"));
+    }
+    Ok(BTreeMap::from([(object.content.name.clone(), ending)]))
+}
+
 /// The revision of `If-Match`; none for `*`, and where there is no such header.
-fn expected(headers: &HeaderMap) -> Result<Option<u64>, ApiRefusal> {
+pub(super) fn expected(headers: &HeaderMap) -> Result<Option<u64>, ApiRefusal> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default().trim();
     let quoted = || text.strip_prefix('"')?.strip_suffix('"')?.parse().ok();

@@ -1,6 +1,9 @@
 //! Changes of what runs: they are live when they are answered.
 
+use std::collections::BTreeMap;
+
 use tidegate_api_types::reload::Reloaded;
+use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{CatalogOrder, Committed, ObjectEdit, ObjectId, ObjectKind};
 
 use crate::api::SharedApi;
@@ -17,8 +20,18 @@ pub(super) struct DoneOrder {
 impl SharedApi {
     /// Changes the catalog, or says why that cannot be. What runs follows before this answers, and what cannot run is refused.
     pub(super) async fn execute(&self, order: CatalogOrder, dry_run: bool) -> Result<DoneOrder, ApiRefusal> {
+        self.execute_with(order, BTreeMap::new(), dry_run).await
+    }
+
+    /// The same, where somebody says what becomes of what waits for syncs that end by it: by the names of them or of their sources.
+    pub(super) async fn execute_with(
+        &self,
+        order: CatalogOrder,
+        endings: BTreeMap<String, SyncEnding>,
+        dry_run: bool,
+    ) -> Result<DoneOrder, ApiRefusal> {
         if runs(&order) {
-            let done = self.order(order, dry_run).await?;
+            let done = self.order(order, endings, dry_run).await?;
             let committed = done.committed.ok_or_else(|| {
                 ApiRefusal::failed("the change was not made", &"nobody has said what became of the catalog")
             })?;

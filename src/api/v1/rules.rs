@@ -47,6 +47,8 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::GET, path::OBJECT_USED_BY, Named(Verb::View)),
     (Method::POST, path::OBJECT_RELEASE, Named(Verb::Adopt)),
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
+    (Method::POST, path::OBJECT_PAUSE, Named(Verb::Update)),
+    (Method::POST, path::OBJECT_RESUME, Named(Verb::Update)),
     (Method::PUT, path::SECRET, InChange),
     (Method::GET, path::SOURCE_WRITE_KEYS, OfSource(Verb::View)),
     // A write key has the rights of its source. The catalog asks once more, in the transaction of the change.

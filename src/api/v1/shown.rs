@@ -26,7 +26,8 @@ pub(super) fn etag(revision: u64) -> HeaderValue {
 impl SharedApi {
     pub(super) fn shown(&self, object: CatalogObject) -> ShownObject {
         let drifted = object.is_drifted();
-        let CatalogObject { id, workspace, content, created_at_us, updated_at_us, revision, managed_by } = object;
+        let CatalogObject { id, workspace, content, created_at_us, updated_at_us, revision, managed_by, is_paused } =
+            object;
         let managed_by = match managed_by {
             ManagedBy::Nobody => None,
             ManagedBy::Folder { applied_revision, folder } => {
@@ -47,6 +48,7 @@ impl SharedApi {
             created_at: time::format(created_at_us),
             updated_at: time::format(updated_at_us),
             managed_by,
+            paused: is_paused,
         }
     }
 

@@ -288,6 +288,34 @@ fn a_sync_is_changed_as_little_as_it_takes() {
 }
 
 #[test]
+fn what_is_paused_stops_goes_on_and_is_left_alone_meanwhile() {
+    const PAUSED: (&str, Option<&str>) =
+        ("syncs/web-db.yaml", Some("source: web\ndestination: db\nfilter: {types: [track]}\npaused: true\n"));
+    assert_eq!(plan(&[PAUSED]), of_sync("web-db", SyncChange::Pause));
+    let destination = plan(&[("destinations/db.yaml", Some("kind: sqlite\npath: a.db\npaused: true\n"))]);
+    assert_eq!(destination, of_sync("web-db", SyncChange::Pause));
+    let source = "kind: http\nwrite_key: key-of-web-0123456789\nfunctions: [clean]\npaused: true\n";
+    assert_eq!(plan(&[("sources/web.yaml", Some(source))]), ChangePlan { door: true, ..ChangePlan::default() });
+    let between = |files: Files<'_>| {
+        let ((_old, before), (_new, after)) = (workspace(&[PAUSED]), workspace(files));
+        ChangePlan::between(&before, &after, &releases())
+    };
+    assert_eq!(between(&[]), of_sync("web-db", SyncChange::Resume));
+    let other = ("syncs/web-db.yaml", Some("source: web\ndestination: db\nschema: other\npaused: true\n"));
+    assert!(between(&[other]).is_empty(), "it is as it shall be once it goes on");
+    let replaced = ("syncs/web-db.yaml", Some("source: app\ndestination: db\npaused: true\n"));
+    assert_eq!(between(&[replaced]), of_sync("web-db", SyncChange::Replace));
+    // Somebody has done it, and no file says so.
+    let by_hand = |kind, key: &str| {
+        let ((_old, before), (_new, mut after)) = (workspace(&[]), workspace(&[]));
+        after.paused_by_hand = BTreeSet::from([ObjectRef::new(kind, key)]);
+        ChangePlan::between(&before, &after, &releases())
+    };
+    assert_eq!(by_hand(ObjectRefKind::Destination, "db"), of_sync("web-db", SyncChange::Pause));
+    assert!(by_hand(ObjectRefKind::Source, "app").door);
+}
+
+#[test]
 fn a_warehouse_that_becomes_a_plugin_replaces_its_syncs() {
     let plugin = plan(&[("destinations/db.yaml", Some("kind: plugin\n"))]);
     assert_eq!(plugin, ChangePlan { runtimes: names(&["db"]), ..of_sync("web-db", SyncChange::Replace) });

@@ -148,8 +148,8 @@ impl AdminClient {
     }
 
     /// Compiling may take long.
-    pub(in crate::cli) async fn reload(&self) -> Answered<Reloaded> {
-        self.posted(path::RELOAD, "", &Reload {}, UPLOAD_TIME_MAX).await
+    pub(in crate::cli) async fn reload(&self, reload: &Reload) -> Answered<Reloaded> {
+        self.posted(path::RELOAD, "", reload, UPLOAD_TIME_MAX).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {

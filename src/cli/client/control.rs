@@ -10,10 +10,11 @@ use tidegate_api_types::control::{
     ShownCatalogPlan, StoredBlob, Tokens, VerifyAudit,
 };
 use tidegate_api_types::object::{
-    ChangeDone, ChangeQuery, DiffQuery, HistoryQuery, NewObject, ObjectDiff, ObjectHistory, ObjectQuery, Objects,
-    ShownObject, WorkspaceQuery,
+    ChangeDone, ChangeQuery, DeleteQuery, DiffQuery, HistoryQuery, NewObject, ObjectDiff, ObjectHistory, ObjectQuery,
+    Objects, ShownObject, WorkspaceQuery,
 };
 use tidegate_api_types::path;
+use tidegate_api_types::workspace::SyncEnding;
 use tidegate_api_types::write_key::{
     CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKeys,
 };
@@ -100,8 +101,30 @@ impl CatalogClient {
     }
 
     pub(in crate::cli) async fn delete(&self, kind: &str, name: &str) -> CatalogAnswer<ChangeDone> {
-        let request = self.client.http().query(Method::DELETE, (&of_kind(path::OBJECT, kind), name), &self.change())?;
-        self.client.exchange(request, ANSWER_TIME_MAX).await
+        self.delete_with((kind, name), None).await
+    }
+
+    /// The same, where something may wait for the object. Functions may have to be compiled for it.
+    pub(in crate::cli) async fn delete_with(
+        &self,
+        (kind, name): (&str, &str),
+        ending: Option<SyncEnding>,
+    ) -> CatalogAnswer<ChangeDone> {
+        let query = DeleteQuery {
+            workspace: self.workspace.clone(),
+            drain: ending == Some(SyncEnding::Drain),
+            abandon: ending == Some(SyncEnding::Abandon),
+            ..DeleteQuery::default()
+        };
+        let request = self.client.http().query(Method::DELETE, (&of_kind(path::OBJECT, kind), name), &query)?;
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
+    }
+
+    /// Pauses an object, or lets it go on. Functions may have to be compiled for it.
+    pub(in crate::cli) async fn pause(&self, kind: &str, name: &str, is_paused: bool) -> CatalogAnswer<ChangeDone> {
+        let at = if is_paused { path::OBJECT_PAUSE } else { path::OBJECT_RESUME };
+        let request = self.client.http().query(Method::POST, (&of_kind(at, kind), name), &self.change())?;
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
     }
 
     pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> CatalogAnswer<ShownCatalogPlan> {

@@ -39,6 +39,7 @@ impl RunningConfiguration {
             "revision": self.report.revision, "since": self.report.since, "files_differ": self.files_differ,
             "catalog_revision": self.report.catalog_revision,
             "objects": self.report.behind(), "needs_restart": self.report.needs_restart,
+            "paused": self.report.paused,
         })
     }
 
@@ -62,6 +63,11 @@ impl RunningConfiguration {
         if !self.report.needs_restart.is_empty() {
             let names = style::plain(&self.report.needs_restart.join(", "), 500);
             println!("{} {names}: counts from the next start", style::bold("restart:"));
+        }
+        if !self.report.paused.is_empty() {
+            let names: Vec<String> =
+                self.report.paused.iter().map(|object| style::plain(&object.to_string(), 200)).collect();
+            println!("{} {}", style::bold("paused:"), names.join(", "));
         }
         reload::print_behind(&self.report.behind());
     }

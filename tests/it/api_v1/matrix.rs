@@ -383,6 +383,8 @@ fn what_may_not_be_viewed_is_answered_as_what_is_not_there() {
         ("GET", "/used-by"),
         ("POST", "/release"),
         ("POST", "/adopt"),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
     ] {
         let answer = |name: &str| {
             let body = if method == "PUT" { json!({"name": name, "spec": {}}) } else { Value::Null };

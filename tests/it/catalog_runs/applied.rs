@@ -197,3 +197,29 @@ fn what_the_own_folder_manages_is_taken_over_when_that_is_asked_for_alone() {
     server.stop();
     assert!(!workspace.warehouse().has("pages") && workspace.warehouse().count("seen") == 1);
 }
+
+#[test]
+fn a_folder_that_has_a_sync_no_more_says_what_becomes_of_what_waits() {
+    let mut run = CatalogRun::new();
+    let folder = AppliedFolder::new(&mut run);
+    folder.with_shop(&run, "");
+    folder.apply(&run, &[], 0);
+    run.page("a");
+    run.0.wait_for_delivered("shop", 1);
+    let held = rusqlite::Connection::open(run.0.workspace.data().join("shop.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    run.page("b");
+    for file in ["sources/shop.yaml", "destinations/shop.yaml", "syncs/shop.yaml"] {
+        std::fs::remove_file(folder.path(file)).unwrap();
+    }
+    let refused = folder.apply(&run, &["--prune"], 1);
+    assert!(refused["error"].as_str().unwrap().contains("--drain shop"), "{refused}");
+    folder.apply(&run, &["--prune", "--drain", "shop", "--abandon", "shop"], 1);
+    let applied = folder.apply(&run, &["--prune", "--drain", "shop"], 0);
+    assert_eq!((&applied["deleted"], &applied["running"]["draining"]), (&json!(3), &json!(["shop"])), "{applied}");
+    assert_eq!(run.0.page(KEY, "c"), 401, "the door is shut");
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    run.0.wait("it ends", |status| status["endings"]["ended"][0]["delivered"] == 2);
+    assert_eq!(run.pages("shop.db"), ["a", "b"]);
+}

@@ -104,6 +104,12 @@ fn a_newer_report_of_what_runs_is_refused() {
 }
 
 #[test]
+fn a_newer_file_of_syncs_that_drain_is_refused() {
+    let newer = json!({"format": 2, "drains": "elsewhere"});
+    refuses(|workspace| write(workspace, "endings.json", &newer), &["endings.json", "format 2", "up to 1"]);
+}
+
+#[test]
 fn a_newer_admin_token_is_refused() {
     let newer = json!({"format": 2, "argon2": "..."});
     refuses(|workspace| write(workspace, "admin.json", &newer), &["admin.json", "format 2", "up to 1"]);
@@ -111,8 +117,8 @@ fn a_newer_admin_token_is_refused() {
 
 #[test]
 fn a_newer_catalog_is_refused() {
-    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (2, 'x', 0)";
-    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "2 migrations", "knows 1"]);
+    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (3, 'x', 0)";
+    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "3 migrations", "knows 2"]);
 }
 
 #[test]
@@ -151,7 +157,7 @@ fn the_deep_check_names_each_format() {
         ("warehouse.db", "2"),
         ("store", "1"),
         ("admin.json", "1"),
-        ("catalog.db", "1"),
+        ("catalog.db", "2"),
     ] {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));

@@ -27,6 +27,10 @@ impl Admin {
         Self { address: server.admin.clone(), token: token.to_owned() }
     }
 
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> Reply {
         let authorization = format!("Bearer {}", self.token);
         request(&self.address, method, path, &[("authorization", &authorization)], body)

@@ -33,6 +33,12 @@ pub enum ObjectEdit {
         id: ObjectId,
         expected: Option<u64>,
     },
+    /// It stops for now, or goes on. What it says stays as it is, and so does who manages it.
+    Pause {
+        id: ObjectId,
+        expected: Option<u64>,
+        is_paused: bool,
+    },
 }
 
 impl ObjectEdit {
@@ -44,7 +50,8 @@ impl ObjectEdit {
             | Self::Update { id, .. }
             | Self::Delete { id, .. }
             | Self::Adopt { id, .. }
-            | Self::Release { id, .. } => Some(id),
+            | Self::Release { id, .. }
+            | Self::Pause { id, .. } => Some(id),
         }
     }
 
@@ -63,7 +70,8 @@ impl ObjectEdit {
             Self::Update { expected, .. }
             | Self::Delete { expected, .. }
             | Self::Adopt { expected, .. }
-            | Self::Release { expected, .. } => *expected,
+            | Self::Release { expected, .. }
+            | Self::Pause { expected, .. } => *expected,
         }
     }
 
@@ -75,6 +83,8 @@ impl ObjectEdit {
             Self::Delete { .. } => "deleted",
             Self::Adopt { .. } => "adopted",
             Self::Release { .. } => "released",
+            Self::Pause { is_paused: true, .. } => "paused",
+            Self::Pause { is_paused: false, .. } => "resumed",
         }
     }
 }

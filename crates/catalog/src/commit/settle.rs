@@ -6,7 +6,7 @@ use super::edit::{Authority, CatalogChange, ChangeOrigin, CommittedObject, EditD
 use super::loaded::LoadedObjects;
 use super::of_content;
 use crate::error::CatalogError;
-use crate::object::{CatalogObject, ContentProblem, ManagedBy, ManagingFolder, ObjectContent};
+use crate::object::{CatalogObject, ContentProblem, ManagedBy, ManagingFolder, ObjectContent, ObjectKind};
 use crate::specs::check_spec;
 use crate::store::CatalogTransaction;
 
@@ -23,7 +23,9 @@ impl SettledEdit {
     pub(super) fn differs(&self) -> bool {
         match (&self.before, &self.after) {
             (Some(before), Some(after)) => {
-                let is_same = before.content == after.content && before.folder() == after.folder();
+                let is_same = before.content == after.content
+                    && before.folder() == after.folder()
+                    && before.is_paused == after.is_paused;
                 // What a folder says again of an object that has drifted settles it.
                 let is_settled = !before.is_drifted() || before.managed_by == after.managed_by;
                 !(is_same && is_settled)
@@ -92,9 +94,19 @@ fn after(
             if before?.is_managed() { was_managed_by } else { applied(ManagingFolder::Server) },
         ),
         ObjectEdit::Release { .. } => (before?.content.clone(), ManagedBy::Nobody),
+        ObjectEdit::Pause { .. } => {
+            let before = before?;
+            // It says what its files say as before.
+            let of_folder = before.folder().filter(|_| !before.is_drifted());
+            (before.content.clone(), of_folder.map_or(was_managed_by, applied))
+        }
         ObjectEdit::Create { content, .. } | ObjectEdit::Update { content, .. } => {
             (content.clone(), change.origin.folder().map_or(was_managed_by, applied))
         }
+    };
+    let is_paused = match edit {
+        ObjectEdit::Pause { is_paused, .. } => *is_paused,
+        _ => before.is_some_and(|before| before.is_paused),
     };
     Some(CatalogObject {
         id: edit.id()?.clone(),
@@ -104,6 +116,7 @@ fn after(
         updated_at_us: change.at_us,
         revision,
         managed_by,
+        is_paused,
     })
 }
 
@@ -131,15 +144,26 @@ pub(super) fn check(change: &CatalogChange, edit: &SettledEdit) -> Result<(), Ca
         let checked = after.content.check(&change.workspace).and_then(|()| check_spec(&after.content));
         checked.map_err(|problem| of_content(&after.content, problem))?;
         check_id(after, edit.before.as_ref())?;
+        check_pause(after, edit.done)?;
     }
     let is_of_api = change.origin == ChangeOrigin::Api { is_forced: false };
-    let is_about_managing = matches!(edit.done, "adopted" | "released");
+    let is_of_no_file = matches!(edit.done, "adopted" | "released" | "paused" | "resumed");
     match &edit.before {
-        Some(before) if before.is_managed() && is_of_api && !is_about_managing && edit.differs() => {
+        Some(before) if before.is_managed() && is_of_api && !is_of_no_file && edit.differs() => {
             Err(CatalogError::Managed { kind: before.content.kind, name: before.content.name.clone() })
         }
         _ => Ok(()),
     }
+}
+
+/// What takes events in or passes them on stops and goes on; nothing else does.
+fn check_pause(after: &CatalogObject, done: &str) -> Result<(), CatalogError> {
+    let may_stop = matches!(after.content.kind, ObjectKind::Source | ObjectKind::Sync | ObjectKind::Destination);
+    if may_stop || !matches!(done, "paused" | "resumed") {
+        return Ok(());
+    }
+    let problem = "sources, syncs and destinations can be paused, and nothing else".to_owned();
+    Err(of_content(&after.content, ContentProblem::Spec { field: "kind".to_owned(), problem }))
 }
 
 /// The kind is told by the id, and stays.
@@ -151,7 +175,7 @@ fn check_id(after: &CatalogObject, before: Option<&CatalogObject>) -> Result<(),
     if after.id.kind() != kind {
         return Err(problem("its id is of another kind"));
     }
-    let has_fixed_name = kind == crate::object::ObjectKind::Secret;
+    let has_fixed_name = kind == ObjectKind::Secret;
     match before {
         Some(before) if has_fixed_name && before.content.name != after.content.name => {
             Err(problem("a secret keeps its name, which its value is sealed with; make another one"))

@@ -57,7 +57,7 @@ async fn write_versions(
     }
     let insert = format!(
         "INSERT INTO version ({OBJECT_COLUMNS}, is_deleted, changed_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
     );
     Ok(transaction.run_each(&insert, rows).await?)
 }

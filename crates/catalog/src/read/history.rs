@@ -96,5 +96,5 @@ async fn version_at(
 }
 
 fn version(row: &StoredRow) -> Result<ObjectVersion, CatalogError> {
-    Ok(ObjectVersion { object: object(row)?, is_deleted: row.integer(12)? != 0, changed_by: row.text_or_null(13)? })
+    Ok(ObjectVersion { object: object(row)?, is_deleted: row.integer(13)? != 0, changed_by: row.text_or_null(14)? })
 }

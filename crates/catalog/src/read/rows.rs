@@ -6,7 +6,7 @@ use crate::store::{StoreCell, StoredRow};
 
 /// The columns that [`object`] reads and [`object_cells`] writes, in order.
 pub(crate) const OBJECT_COLUMNS: &str = "id, revision, workspace, kind, name, labels, owner, spec, created_at_us, updated_at_us, is_managed, \
-     applied_revision";
+     applied_revision, is_paused";
 
 /// In the column `is_managed`: nobody, the folder of the server, one that was applied from elsewhere.
 const NOBODY: i64 = 0;
@@ -37,6 +37,7 @@ pub(crate) fn object(row: &StoredRow) -> Result<CatalogObject, CatalogError> {
         updated_at_us: row.integer(9)?,
         revision: row.unsigned(1)?,
         managed_by,
+        is_paused: row.integer(12)? != 0,
     })
 }
 
@@ -61,5 +62,6 @@ pub(crate) fn object_cells(object: &CatalogObject) -> Result<Vec<StoreCell>, Cat
         object.updated_at_us.into(),
         is_managed.into(),
         applied_revision.into(),
+        object.is_paused.into(),
     ])
 }

@@ -41,6 +41,7 @@ suite!(
         nodes_that_share_a_store_take_turns
         a_transaction_that_is_dropped_changes_nothing
         what_a_folder_manages_is_read_only_until_forced_or_released
+        a_pause_is_in_no_file_and_makes_no_drift
         many_edits_at_once_are_one_revision;
     reading: lists_are_filtered_and_paged
         a_snapshot_is_of_now_or_of_then

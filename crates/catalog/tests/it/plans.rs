@@ -61,6 +61,7 @@ fn carry_out(snapshot: &mut CatalogSnapshot, plan: &CatalogPlan) {
                 updated_at_us: 0,
                 revision,
                 managed_by: ManagedBy::Folder { applied_revision: revision, folder: ManagingFolder::Server },
+                is_paused: false,
             }),
             PlannedChange::Update { id, content, .. } => {
                 let object = snapshot.objects.iter_mut().find(|object| object.id == id).unwrap();

@@ -52,6 +52,7 @@ impl World {
             updated_at_us: 0,
             revision: 1,
             managed_by: ManagedBy::Nobody,
+            is_paused: false,
         });
         id
     }

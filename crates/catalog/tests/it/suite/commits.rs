@@ -299,6 +299,41 @@ pub fn what_a_folder_manages_is_read_only_until_forced_or_released(test: &Catalo
     assert_eq!(test.count("SELECT count(*) FROM audit WHERE action IN ('adopted', 'released')"), 2);
 }
 
+pub fn a_pause_is_in_no_file_and_makes_no_drift(test: &CatalogTest) {
+    let create = test.create(ObjectKind::Source, "web", json!({ "a": 1 }));
+    let folder = |edits| CatalogChange {
+        origin: ChangeOrigin::Folder,
+        ..CatalogChange::by_program(PRODUCTION, edits, test.tick())
+    };
+    let id = test.commit_change(&folder(vec![create])).unwrap().objects[0].id.clone();
+    let pause = |is_paused| vec![ObjectEdit::Pause { id: id.clone(), expected: None, is_paused }];
+    assert_eq!(test.commit(pause(true)).unwrap().objects[0].done, EditDone::Updated);
+    let paused = test.get(&id);
+    assert!(paused.is_paused && paused.is_managed() && !paused.is_drifted(), "{paused:?}");
+    assert_eq!(test.commit(pause(true)).unwrap().objects[0].done, EditDone::Unchanged);
+    assert!(test.snapshot().named(ObjectKind::Source, "web").unwrap().is_paused);
+    // What the folder says anew leaves it as it is.
+    test.commit_change(&folder(vec![test.respecified(&id, json!({ "a": 2 }))])).unwrap();
+    assert!(test.get(&id).is_paused);
+    test.commit(pause(false)).unwrap();
+    assert!(!test.get(&id).is_paused && !test.get(&id).is_drifted());
+    // One that has drifted stays so.
+    let forced = CatalogChange {
+        origin: ChangeOrigin::Api { is_forced: true },
+        ..CatalogChange::by_program(PRODUCTION, vec![test.respecified(&id, json!({ "a": 3 }))], test.tick())
+    };
+    test.commit_change(&forced).unwrap();
+    test.commit(pause(true)).unwrap();
+    assert!(test.get(&id).is_paused && test.get(&id).is_drifted());
+    assert_eq!(test.count("SELECT count(*) FROM audit WHERE action IN ('paused', 'resumed')"), 3);
+    let history = test.wait(test.catalog.history(PRODUCTION, &id, None, 10)).unwrap().versions;
+    let paused: Vec<bool> = history.iter().map(|version| version.object.is_paused).collect();
+    assert_eq!(paused, [true, false, false, true, true, false]);
+    let other = test.made(ObjectKind::Function, "clean", json!({}));
+    let refused = test.commit(vec![ObjectEdit::Pause { id: other, expected: None, is_paused: true }]);
+    assert!(matches!(refused, Err(CatalogError::Content { .. })), "{refused:?}");
+}
+
 pub fn many_edits_at_once_are_one_revision(test: &CatalogTest) {
     let edits: Vec<ObjectEdit> = (0..2_000)
         .map(|n| test.create(ObjectKind::Source, &format!("source {n}"), json!({ "n": n })))

@@ -151,7 +151,7 @@ pub fn a_store_is_opened_again_and_refuses_other_migrations(test: &CatalogTest) 
     test.tamper("UPDATE migration SET sha256 = 'another'");
     let refused = open().err().unwrap();
     assert!(matches!(refused, CatalogError::Store(StoreError::MigrationChanged { number: 1, .. })), "{refused:?}");
-    test.tamper("INSERT INTO migration (n, sha256, at_us) VALUES (2, '', 0)");
+    test.tamper("INSERT INTO migration (n, sha256, at_us) VALUES (9, '', 0)");
     let refused = open().err().unwrap();
     assert!(
         matches!(refused, CatalogError::Store(StoreError::MigrationChanged { .. } | StoreError::Newer { .. })),
