@@ -163,6 +163,7 @@ impl RunningParts {
         let mut look_at_draining = interval(DRAINING_INTERVAL);
         look_at_draining.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let mut is_look_due = false;
             let request = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -182,18 +183,21 @@ impl RunningParts {
                 Some(request) = asked.recv() => Some(request),
                 Some(()) = hung_up.recv() => None,
                 _ = look_at_draining.tick(), if !self.draining.kept().is_empty() => {
-                    tokio::select! {
-                        biased;
-                        _ = stop.wait_for(|stop| *stop) => break,
-                        () = self.look_at_draining() => {}
-                    }
-                    continue;
+                    is_look_due = true;
+                    None
                 }
                 _ = look.tick() => {
                     self.look();
                     continue;
                 }
             };
+            if is_look_due {
+                tokio::select! {
+                    biased;
+                    _ = stop.wait_for(|stop| *stop) => break,
+                    () = self.look_at_draining() => continue,
+                }
+            }
             let (what, endings, reply) = match request {
                 Some(ReloadRequest { what, endings, reply }) => (what, endings, Some(reply)),
                 None => (OrderedChange::Folder, AskedEndings::new(), None),

@@ -72,7 +72,8 @@ fn a_password_opens_a_session_that_signing_out_ends() {
     }
     assert_eq!(browser.ask("GET", WHO, &NONE).json(), who);
     assert_eq!(browser.ask("GET", "/api/v1/objects/source", &NONE).json()["objects"][0]["name"], "web");
-    let made = browser.ask("POST", "/api/v1/objects/lookup", &json!({"name": "a", "spec": {"kind": "table", "entries": {}}}));
+    let made =
+        browser.ask("POST", "/api/v1/objects/lookup", &json!({"name": "a", "spec": {"kind": "table", "entries": {}}}));
     assert_eq!(made.code(), "403 forbidden", "a session has the rights of its user");
     let kept = browser.cookies.clone();
     let out = browser.ask("DELETE", "/api/v1/session", &NONE);

@@ -140,7 +140,8 @@ fn resolved(case: &OverlayCase) -> (WorkspaceDocuments, ResolvedOverlay) {
         catalog: CatalogInputs { secrets: Some(&secrets), files: None },
     };
     let overlaid = folder.overlaid(&snapshot(case));
-    let what_runs = resolve_what_runs(overlaid.clone(), &folder, &surroundings, MayBeLeftOut::OfCatalog);
+    let what_runs =
+        resolve_what_runs(overlaid.clone(), (&folder, &BTreeMap::new()), &surroundings, MayBeLeftOut::OfCatalog);
     (overlaid, what_runs.unwrap_or_else(|problems| panic!("the folder is right by itself: {problems:?}")))
 }
 

@@ -17,7 +17,7 @@ use tidegate_api_types::contract::{
 };
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogChange, ChangeOrigin, ObjectKind};
+use tidegate_catalog::{CatalogChange, CatalogOrder, ChangeOrigin, ObjectKind};
 
 use self::edits::DomainEdits;
 use self::load::LoadedDomain;
@@ -285,7 +285,7 @@ impl SharedApi {
         if catalog.dry_run(&change).await.is_ok() {
             sound::check(files).await?;
         }
-        catalog.commit(&change).await.map(drop).map_err(|error| self.refused(error))
+        self.execute(CatalogOrder::Change(change), false).await.map(drop)
     }
 }
 

@@ -7,7 +7,9 @@ use axum::extract::{Request, State};
 use tidegate_api_types::control::{PlanFolder, ShownCatalogPlan};
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogObject, ManagingFolder, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, WantedObject, plan};
+use tidegate_catalog::{
+    CatalogObject, ManagingFolder, ObjectId, ObjectKind, PlanOptions, PlannedChange, Verb, WantedObject, plan,
+};
 
 use super::asker::{Requester, workspace_of};
 use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};

@@ -339,6 +339,7 @@ fn a_folder_neither_deletes_nor_changes_what_another_folder_made_unless_it_takes
         updated_at_us: 0,
         revision: 1,
         managed_by: ManagedBy::Folder { applied_revision: 1, folder },
+        is_paused: false,
     };
     let objects = vec![object("a", ManagingFolder::Applied), object("s", ManagingFolder::Server)];
     let there = CatalogSnapshot { workspace: PRODUCTION.to_owned(), revision: 1, objects };
