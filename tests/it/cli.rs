@@ -256,7 +256,7 @@ schema:
         ("shop/sold.yaml", 6, "`userid`", "`userId`"),
         ("shop/sold.yaml", 10, "\"datetime\"", "`date-time`"),
         ("shop/sold.yaml", 12, "\"stret\"", "`street`"),
-        ("web-to-warehouse.yaml", 40, "no field \"contxt\"", "/context"),
+        ("web-to-warehouse.yaml", 43, "no field \"contxt\"", "/context"),
     ];
     notes_are(&workspace, &wanted);
 }
