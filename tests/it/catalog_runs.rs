@@ -108,6 +108,25 @@ fn a_spec_that_cannot_run_is_refused_and_nothing_changes() {
 }
 
 #[test]
+fn no_warehouse_is_made_of_what_the_server_keeps_for_itself() {
+    let run = CatalogRun::new();
+    for spec in [
+        json!({"kind": "sqlite", "path": "DATA/catalog.db"}),
+        json!({"kind": "lake", "url": "DATA/store"}),
+        json!({"kind": "postgres", "host": "h", "user": "u", "dbname": "d", "password": "${PATH}"}),
+        json!({"kind": "clickhouse", "url": "https://c.example:8443", "ca_file": "/etc/hostname"}),
+    ] {
+        let refused = run.ask("POST", "/objects/destination", &json!({"name": "far", "spec": spec}));
+        assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    }
+    run.secret("place", "DATA/admin.json");
+    let spec = json!({"kind": "sqlite", "path": "secret:place"});
+    let refused = run.ask("POST", "/objects/destination", &json!({"name": "far", "spec": spec}));
+    assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    run.0.server.stop();
+}
+
+#[test]
 fn a_secret_that_is_rotated_reopens_what_names_it() {
     let run = CatalogRun::with_app("DATA/one.db");
     run.page("a");
