@@ -58,6 +58,9 @@ const EVERYWHERE: &str = "*";
 const DAYS: u64 = 30;
 /// What a provider has us wait longer by, when we ask too often (RFC 8628).
 const SLOWER: Duration = Duration::from_secs(5);
+/// A server that says more is not believed.
+const WAIT_SECONDS_MAX: u64 = 3_600;
+const PAUSE_SECONDS_MAX: u64 = 60;
 const SHOWN_CHARS_MAX: usize = 300;
 
 pub(super) fn run(args: &LoginArgs, json: bool) -> CommandDone {
@@ -150,8 +153,8 @@ async fn with_device(client: &SignInClient, server: &str, provider: &str) -> Res
     if let Some(complete) = &started.verification_uri_complete {
         eprintln!("or open {}", style::plain(complete, SHOWN_CHARS_MAX));
     }
-    let deadline = Instant::now() + Duration::from_secs(started.expires_in);
-    let mut pause = Duration::from_secs(started.interval.max(1));
+    let deadline = Instant::now() + Duration::from_secs(started.expires_in.min(WAIT_SECONDS_MAX));
+    let mut pause = Duration::from_secs(started.interval.clamp(1, PAUSE_SECONDS_MAX));
     while Instant::now() < deadline {
         sleep(pause).await;
         let polled = match client.poll_device(provider, &started.handle).await {
