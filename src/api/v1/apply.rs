@@ -111,13 +111,15 @@ fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[W
         let instead = if field.starts_with("write_key") {
             "take it away and make one with `tidegate write-key create`"
         } else {
-            "`secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
+            "write `secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
         };
         Some(WorkspaceProblem {
             file: file(settings, wanted.kind, &wanted.name),
             line: 0,
             message: format!("`{field}` holds a secret that is written down"),
-            fix: format!("write `${{NAME}}` for a variable of the server's environment, or {instead}"),
+            fix: format!(
+                "{instead}; or write `${{NAME}}` for a variable that `catalog_variables` in tidegate.yaml lists"
+            ),
         })
     });
     found.collect()
