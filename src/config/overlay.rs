@@ -326,7 +326,7 @@ mod tests {
     use std::path::Path;
 
     use serde_json::json;
-    use tidegate_catalog::{ManagedBy, ObjectContent, ObjectId};
+    use tidegate_catalog::{ManagedBy, ObjectContent, ObjectId, SecretValue};
 
     use super::*;
     use crate::config::CatalogInputs;
@@ -474,6 +474,33 @@ mod tests {
         assert!(open.contains("OPEN, which is not set"), "{open}");
         assert_eq!(reason("far", &sqlite("DATA/far/shop.db")), None);
         assert_eq!(reason("own", &own), None, "what its own file names");
+    }
+
+    #[test]
+    fn a_secret_that_does_not_fit_where_it_is_named_is_not_quoted() {
+        let (dir, folder) = folder();
+        let secrets = BTreeMap::from([("key".to_owned(), SecretValue::from("hunter2 \"of ann\"".to_owned()))]);
+        let surroundings = Surroundings {
+            dir: dir.path(),
+            data: None,
+            variables: &|_| None,
+            look_up_live: |_, _| Ok(None),
+            catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+        };
+        for spec in [
+            json!({"kind": "secret:key"}),
+            json!({"kind": "postgres", "host": "h", "user": "u", "sslmode": "secret:key"}),
+            json!({"kind": "clickhouse", "url": "secret:key"}),
+            json!({"kind": "lake", "url": "secret:key"}),
+            json!({"kind": "clickhouse", "url": "https://c.example", "proxy": "secret:key"}),
+        ] {
+            let far = snapshot(vec![object(ObjectKind::Destination, "far", spec.clone())]);
+            let kept = KeptDocuments::new();
+            let may = MayBeLeftOut::OfCatalog;
+            let resolved = resolve_what_runs(folder.overlaid(&far), (&folder, &kept), &surroundings, may).unwrap();
+            let reason = resolved.left_out.values().next().unwrap_or_else(|| panic!("{spec} runs"));
+            assert!(!reason.contains("hunter2"), "{spec}: {reason}");
+        }
     }
 
     #[test]

@@ -84,10 +84,14 @@ impl<'a> Resolving<'a> {
         let variables = |name: &str| inputs.variable(name);
         let is_withheld = |name: &str| inputs.is_withheld(name);
         let secrets = |name: &str| inputs.secret(name);
+        let before = self.problems.len();
         let fields = Fields::new(&path, node, &mut self.problems);
         let mut fields = fields.with_variables(&variables).with_withheld(&is_withheld).with_secrets(&secrets);
         let value = read(&mut fields, &inputs);
         fields.finish();
+        if let Some(met) = self.problems.get_mut(before..) {
+            inputs.hide_values(met);
+        }
         let spec = inputs.spec(as_written(node));
         let files = spec.inputs.iter().filter_map(|(input, hash)| match input {
             SpecInput::File(path) => Some((path.clone(), *hash)),

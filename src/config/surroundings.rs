@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tidegate_catalog::SecretValue;
 use tidegate_document::fields::{Fields, SecretText, Variables};
 use tidegate_document::file;
+use tidegate_document::problem::Problem;
 
 use super::documents::CatalogOrigin;
 use super::live_version::{LiveVersion, LookUpLive};
@@ -34,6 +35,16 @@ fn is_free(below: &str) -> bool {
         || first.starts_with('.')
         || OF_SERVER_BEGINNINGS.iter().any(|beginning| first.starts_with(*beginning));
     !is_servers && parts.iter().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// So much of the beginning of a value counts as the value: messages shorten what is long. What has less is found by nobody.
+const QUOTED_CHARS: std::ops::RangeInclusive<usize> = 4..=8;
+
+/// Whether a text has a value in it, as it is or as messages quote it, or how it begins.
+fn is_quoted(value: &str, text: &str) -> bool {
+    let escaped = value.escape_debug().to_string();
+    let beginnings = [value, &escaped].map(|of| of.chars().take(*QUOTED_CHARS.end()).collect::<String>());
+    beginnings.iter().any(|of| of.chars().count() >= *QUOTED_CHARS.start() && text.contains(of.as_str()))
 }
 
 /// What documents refer to and do not hold.
@@ -67,6 +78,8 @@ pub(super) struct ObjectInputs<'a> {
     /// Variables that `tidegate.yaml` lets every object of the catalog name.
     open_variables: &'a BTreeSet<String>,
     read: RefCell<BTreeMap<SpecInput, ContentHash>>,
+    /// Values that no problem may quote: those of secrets, and of variables that objects of the catalog name.
+    hidden: RefCell<Vec<String>>,
     /// Fields of the document that nothing runs by.
     idle: RefCell<Vec<&'static str>>,
 }
@@ -78,7 +91,8 @@ impl<'a> ObjectInputs<'a> {
         origin: Option<&'a CatalogOrigin>,
         open_variables: &'a BTreeSet<String>,
     ) -> Self {
-        Self { surroundings, origin, open_variables, read: RefCell::default(), idle: RefCell::default() }
+        let (read, hidden, idle) = (RefCell::default(), RefCell::default(), RefCell::default());
+        Self { surroundings, origin, open_variables, read, hidden, idle }
     }
 
     /// Whether the catalog says the object, and no file of the folder.
@@ -179,6 +193,7 @@ impl<'a> ObjectInputs<'a> {
         let value = secrets.get(name).and_then(SecretValue::expose_text);
         let hash = value.map_or(ContentHash::ABSENT, |value| ContentHash::of(value.as_bytes()));
         self.note(SpecInput::Secret(name.to_owned()), hash);
+        self.hidden.borrow_mut().extend(value.map(str::to_owned));
         value.map_or(SecretText::Absent, |value| SecretText::Known(value.to_owned()))
     }
 
@@ -192,6 +207,7 @@ impl<'a> ObjectInputs<'a> {
         let value = (self.surroundings.variables)(name);
         let hash = value.as_ref().map_or(ContentHash::ABSENT, |value| ContentHash::of(value.as_bytes()));
         self.note(SpecInput::Variable(name.to_owned()), hash);
+        self.hidden.borrow_mut().extend(value.clone().filter(|_| self.is_of_catalog()));
         value
     }
 
@@ -204,6 +220,20 @@ impl<'a> ObjectInputs<'a> {
     pub(super) fn is_withheld(&self, name: &str) -> bool {
         let has_own = |origin: &CatalogOrigin| origin.own_variables.contains(name);
         self.origin.is_some_and(|origin| !has_own(origin) && !self.open_variables.contains(name))
+    }
+
+    /// Takes values out of problems that nobody may read there: a message may quote what does not fit.
+    pub(super) fn hide_values(&self, problems: &mut [Problem]) {
+        let hidden = self.hidden.borrow();
+        let quotes = |text: &str| hidden.iter().any(|value| is_quoted(value, text));
+        for problem in problems.iter_mut().filter(|problem| quotes(&problem.message) || quotes(&problem.fix)) {
+            let place = if problem.place.is_empty() { "a field".to_owned() } else { format!("`{}`", problem.place) };
+            problem.message =
+                format!("{place} has a value that does not fit; it is a secret or a variable, and not shown");
+            problem.fix =
+                "write the secret anew with PUT /api/v1/secrets/NAME, or set the variable, to a value that fits"
+                    .to_owned();
+        }
     }
 
     /// The bytes of a file.

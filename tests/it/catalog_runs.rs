@@ -127,6 +127,27 @@ fn no_warehouse_is_made_of_what_the_server_keeps_for_itself() {
 }
 
 #[test]
+fn a_secret_is_not_read_out_of_what_is_wrong_with_an_object_that_names_it() {
+    let run = CatalogRun::new();
+    run.secret("canary", "canary-hunter2-canary");
+    for (kind, spec) in [
+        ("destination", json!({"kind": "secret:canary"})),
+        ("destination", json!({"kind": "postgres", "host": "h", "user": "u", "sslmode": "secret:canary"})),
+        ("source", json!({"kind": "secret:canary"})),
+        ("lookup", json!({"kind": "secret:canary"})),
+    ] {
+        for way in ["", "?dry_run=true"] {
+            let path = format!("/objects/{kind}{way}");
+            let refused = run.ask("POST", &path, &json!({"name": "far", "spec": spec}));
+            assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+            assert!(!refused.text().contains("canary-"), "{}", refused.text());
+        }
+    }
+    let said = run.0.server.stop();
+    assert!(!said.contains("canary-"), "{said}");
+}
+
+#[test]
 fn a_secret_that_is_rotated_reopens_what_names_it() {
     let run = CatalogRun::with_app("DATA/one.db");
     run.page("a");
