@@ -38,7 +38,7 @@ fn is_free(below: &str) -> bool {
 }
 
 /// So much of the beginning of a value counts as the value: messages shorten what is long. What has less is found by nobody.
-const QUOTED_CHARS: std::ops::RangeInclusive<usize> = 4..=8;
+const QUOTED_CHARS: std::ops::RangeInclusive<usize> = 4..=16;
 
 /// Whether a text has a value in it, as it is or as messages quote it, or how it begins.
 fn is_quoted(value: &str, text: &str) -> bool {
