@@ -192,7 +192,7 @@ impl Workspace {
         let data = surroundings.data.map_or_else(|| dir.join(&named), Path::to_path_buf);
         let outgoing = server.as_ref().map(|server| server.outgoing.clone()).unwrap_or_default();
         let destinations = resolving.each(ObjectRefKind::Destination, |f, inputs| {
-            destinations::destination(f, &Around { dir, data: &data, outgoing: &outgoing, inputs })
+            destinations::destination(f, &Around { data: &data, outgoing: &outgoing, inputs })
         });
         let syncs = resolving.each(ObjectRefKind::Sync, |f, _| syncs::sync(f));
         resolving.contract_files();

@@ -15,7 +15,7 @@ use crate::config::{Outline, WorkspaceDocuments, catalog_kind, written_secret};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate plan shop --server https://tide.example.com     what it would change, and as of which revision\n  tidegate apply shop --server https://tide.example.com    make it so\n  tidegate apply shop --expect 12                          only if nobody has changed anything since the plan\n\nThe whole folder is applied or nothing of it, and what the server runs follows before the answer. Files that documents name\n(components, tables) are sent with them. tidegate.yaml is not: it holds settings of a server. Secrets stay out of documents:\nwrite ${NAME} for a variable of the server's environment, or secret:NAME for a secret of its catalog.\n\nExit code 0 when it is applied or nothing was different, 1 when it was refused, 2 when it is applied and an object of it does\nnot run as it is wanted."
+    after_help = "Examples:\n  tidegate plan shop --server https://tide.example.com     what it would change, and as of which revision\n  tidegate apply shop --server https://tide.example.com    make it so\n  tidegate apply shop --expect 12                          only if nobody has changed anything since the plan\n\nThe whole folder is applied or nothing of it, and what the server runs follows before the answer. Files that documents name\n(components, tables) are sent with them. tidegate.yaml is not: it holds settings of a server. Secrets stay out of documents:\nwrite secret:NAME for a secret of the server's catalog, or ${NAME} for a variable that `catalog_variables` of its tidegate.yaml lists.\n\nExit code 0 when it is applied or nothing was different, 1 when it was refused, 2 when it is applied and an object of it does\nnot run as it is wanted."
 )]
 pub(super) struct ApplyArgs {
     /// The folder
@@ -141,10 +141,12 @@ fn secrets(dir: &Path, documents: &WorkspaceDocuments, written: &[FolderDocument
         let instead = if field.starts_with("write_key") {
             "take it away and make one with `tidegate write-key create`"
         } else {
-            "`secret:NAME` for a secret of the server's catalog"
+            "write `secret:NAME` for a secret of the server's catalog, kept with PUT /api/v1/secrets/NAME"
         };
         let message = format!("`{field}` holds a secret that is written down, and nothing of it is sent");
-        let fix = format!("write `${{NAME}}` for a variable of the server's environment, or {instead}");
+        let fix = format!(
+            "{instead}; or write `${{NAME}}` for a variable that `catalog_variables` of the server's tidegate.yaml lists"
+        );
         Some(Problem::of_file(object.place(dir), line, message, fix))
     };
     written.iter().filter_map(problem).collect()

@@ -58,9 +58,17 @@ const EVERYWHERE: &str = "*";
 const DAYS: u64 = 30;
 /// What a provider has us wait longer by, when we ask too often (RFC 8628).
 const SLOWER: Duration = Duration::from_secs(5);
+/// A server that says more is not believed.
+const WAIT_SECONDS_MAX: u64 = 3_600;
+const PAUSE_SECONDS_MAX: u64 = 60;
 const SHOWN_CHARS_MAX: usize = 300;
 
 pub(super) fn run(args: &LoginArgs, json: bool) -> CommandDone {
+    for (flag, text) in [("--user", &args.user), ("--provider", &args.provider), ("--context", &args.context)] {
+        if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return Err(CommandFailure::Failed(format!("{flag} is empty; write a name behind it, or leave it out")));
+        }
+    }
     let mut kept = KeptContexts::read()?;
     let current = kept.current.as_ref().and_then(|name| kept.contexts.get(name)).map(|context| context.server.clone());
     let server = args.server.clone().or(current).unwrap_or_else(server_default);
@@ -84,6 +92,11 @@ pub(super) fn run(args: &LoginArgs, json: bool) -> CommandDone {
 async fn signed_in(args: &LoginArgs, server: &str) -> Result<KeptContext, CommandFailure> {
     if args.token {
         let token = secret_input::read("token")?.trim().to_owned();
+        if token.is_empty() {
+            let message =
+                "there is no token; paste it when you are asked, or pipe it in: `tidegate login --token < token.txt`";
+            return Err(CommandFailure::Failed(message.to_owned()));
+        }
         let who = AdminClient::new(server, &token, args.allow_http, &args.connect)?.who_am_i().await?;
         return Ok(KeptContext { server: server.to_owned(), token, user: who.name, expires_at: None });
     }
@@ -117,6 +130,10 @@ fn only_provider(mut providers: Vec<String>) -> Result<String, CommandFailure> {
 
 async fn with_password(client: &SignInClient, server: &str, user: &str) -> Result<KeptContext, CommandFailure> {
     let password = secret_input::read(&format!("password of {user}"))?;
+    if password.is_empty() {
+        let message = "there is no password; type it when you are asked, or pipe it in: `tidegate login --user NAME < password.txt`";
+        return Err(CommandFailure::Failed(message.to_owned()));
+    }
     let session = client.sign_in(&SignIn { name: user.to_owned(), password }).await?;
     let asked = CreateToken {
         name: format!("login {}", HEXLOWER.encode(&clock::random::<6>())),
@@ -150,8 +167,8 @@ async fn with_device(client: &SignInClient, server: &str, provider: &str) -> Res
     if let Some(complete) = &started.verification_uri_complete {
         eprintln!("or open {}", style::plain(complete, SHOWN_CHARS_MAX));
     }
-    let deadline = Instant::now() + Duration::from_secs(started.expires_in);
-    let mut pause = Duration::from_secs(started.interval.max(1));
+    let deadline = Instant::now() + Duration::from_secs(started.expires_in.min(WAIT_SECONDS_MAX));
+    let mut pause = Duration::from_secs(started.interval.clamp(1, PAUSE_SECONDS_MAX));
     while Instant::now() < deadline {
         sleep(pause).await;
         let polled = match client.poll_device(provider, &started.handle).await {
@@ -176,7 +193,9 @@ async fn with_device(client: &SignInClient, server: &str, provider: &str) -> Res
 pub(super) fn run_logout(args: &LogoutArgs, json: bool) -> CommandDone {
     let mut kept = KeptContexts::read()?;
     let Some((name, context)) = kept.chosen(args.context.as_deref())? else {
-        return Err(CommandFailure::Failed("nobody is signed in: no context is in use".to_owned()));
+        let message = "nobody is signed in: no context is in use; `tidegate context list` shows those that you have, and \
+                       `tidegate logout --context NAME` leaves one";
+        return Err(CommandFailure::Failed(message.to_owned()));
     };
     let (name, context) = (name.to_owned(), context.clone());
     // The admin token is no session, and nobody ends it by leaving.

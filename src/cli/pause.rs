@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use super::client::CatalogClient;
-use super::{CommandDone, style};
+use super::{CommandDone, CommandFailure, style};
+
+/// Kinds of objects that can be paused.
+const PAUSED: [&str; 3] = ["source", "sync", "destination"];
 
 /// Pauses an object, or lets it go on.
 pub(super) async fn run(
@@ -12,6 +15,12 @@ pub(super) async fn run(
     is_paused: bool,
     json: bool,
 ) -> CommandDone {
+    if !PAUSED.contains(&kind) {
+        let kinds = PAUSED.join(", ");
+        return Err(CommandFailure::Failed(format!(
+            "{kind:?} is nothing that stops and goes on; write one of {kinds}, e.g. `tidegate object pause sync crm`"
+        )));
+    }
     let done = client.pause(kind, name, is_paused).await?;
     if json {
         println!("{}", serde_json::to_string(&done)?);

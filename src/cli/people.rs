@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tidegate_api_types::object::{ChangeDone, NewObject, ObjectQuery, ShownObject};
 use tidegate_api_types::sign_in::SetPassword;
+use tidegate_catalog::{PREBUILT_ROLES, SERVER_WORKSPACE, check_workspace};
 
 use super::client::{AdminClient, CatalogClient};
 use super::object::{CatalogArgs, print_json, print_list};
@@ -230,8 +231,27 @@ async fn set_member(
     Ok(Some(client.update(GROUP, (&id, revision), &content).await?))
 }
 
+/// Every workspace.
+const EVERYWHERE: &str = "*";
+
+/// Whether there is such a role: a group with one that nobody has made yet gives its members nothing, until somebody makes it.
+async fn check_role(client: &CatalogClient, role: &str, workspace: &str) -> Result<(), CommandFailure> {
+    // What counts everywhere is a role of the server's own workspace.
+    let home = if workspace == EVERYWHERE { SERVER_WORKSPACE } else { workspace };
+    check_workspace(home).map_err(|problem| CommandFailure::Failed(format!("--workspace: {problem}")))?;
+    if PREBUILT_ROLES.contains(&role) || client.has_role(home, role).await? {
+        return Ok(());
+    }
+    Err(CommandFailure::Failed(format!(
+        "there is no role {role:?} in the workspace {workspace:?}, and nothing was granted: write one of {}; or make the role first: \
+         `tidegate role set NAME --grants FILE`",
+        PREBUILT_ROLES.join(", ")
+    )))
+}
+
 /// Puts a user into a group that gives this role in this workspace and nothing else; one is made if there is none.
 async fn grant(client: &CatalogClient, user: &str, role: &str, workspace: &str) -> Result<ChangeDone, CommandFailure> {
+    check_role(client, role, workspace).await?;
     let user = client.object(USER, user).await?.id;
     let all = client.objects(GROUP, &ObjectQuery::default()).await?;
     let usual = format!("{workspace} {role}");

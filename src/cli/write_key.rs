@@ -114,7 +114,10 @@ impl NewKeyArgs {
     /// The key that clients have already.
     fn value(&self) -> Result<Option<String>, CommandFailure> {
         let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| {
+                format!("--value-file {}: {error}; name a file that holds the key, and nothing else", path.display())
+            });
             text.map(|text| text.trim().to_owned()).map_err(CommandFailure::Failed)
         };
         self.value_file.as_ref().map(read).transpose()

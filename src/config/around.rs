@@ -7,8 +7,6 @@ use super::surroundings::ObjectInputs;
 
 /// What a destination may refer to.
 pub(super) struct Around<'a> {
-    /// The workspace's folder.
-    pub(super) dir: &'a Path,
     pub(super) data: &'a Path,
     pub(super) outgoing: &'a Outgoing,
     pub(super) inputs: &'a ObjectInputs<'a>,

@@ -48,6 +48,10 @@ pub struct CatalogOrigin {
     pub filled: BTreeSet<String>,
     /// The file that the folder's own document of the object names.
     pub own_file: Option<String>,
+    /// Other files of the server that it names.
+    pub own_files: BTreeSet<String>,
+    /// Variables of the environment that it names.
+    pub own_variables: BTreeSet<String>,
 }
 
 impl fmt::Debug for WorkspaceDocuments {

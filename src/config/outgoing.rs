@@ -67,7 +67,8 @@ pub(crate) fn proxies_of_environment() -> Result<Proxies, ProxyError> {
 
 /// `ca_file`, which is looked at now: a missing file is told with its line.
 pub(super) fn ca_file(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<PathBuf> {
-    let path = inputs.dir().join(fields.text("ca_file")?);
+    let written = fields.text("ca_file")?;
+    let path = inputs.certificates(fields, "ca_file", &written)?;
     inputs.depends_on(&path, file::SECRET_BYTES_MAX);
     if let Err(error) = trust::roots(Some(&path)) {
         let fix = "name a PEM file of certificates, by a path from the workspace's folder";

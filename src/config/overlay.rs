@@ -79,7 +79,10 @@ impl WorkspaceDocuments {
             self.problems.push(Problem::of_file(&file, 0, message, fix));
         }
         let own = self.objects.get(&named).map(|document| document.node.clone());
-        origin.own_file = own.as_ref().and_then(|own| named_file(content.kind, &own.to_json()));
+        if let Some(own) = &own {
+            origin.own_file = named_file(content.kind, &own.to_json());
+            collect_own(own, "", &mut origin);
+        }
         if let (ObjectRefKind::Source, Some(own)) = (named.kind, &own) {
             take_write_keys(&mut node, own);
         }
@@ -208,6 +211,36 @@ fn collect_secrets(node: &DocumentNode, found: &mut BTreeSet<String>) {
     }
 }
 
+/// Fields of destinations that name files of the server, or a place for one.
+const OF_FILES: [&str; 9] = [
+    "ca_file",
+    "private_key_file",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "passfile",
+    "service_account_path",
+    "path",
+    "url",
+];
+
+/// Notes which variables and files of the server the folder's own document of an object names: the catalog may name them in it as well.
+fn collect_own(node: &DocumentNode, field: &str, origin: &mut CatalogOrigin) {
+    match &node.value {
+        Tree::Text(text) => {
+            let variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+            origin.own_variables.extend(variable.map(str::to_owned));
+            // An address may hold a password, and what is noted here is kept.
+            if OF_FILES.contains(&field) && !text.contains(['@', '=', '?']) {
+                origin.own_files.insert(text.clone());
+            }
+        }
+        Tree::List(items) => items.iter().for_each(|item| collect_own(item, field, origin)),
+        Tree::Map(fields) => fields.iter().for_each(|inner| collect_own(&inner.node, &inner.name, origin)),
+        _ => {}
+    }
+}
+
 /// Takes the field out that says which files were sent. What is no SHA-256 is no file.
 fn take_files(spec: &mut Value) -> BTreeMap<String, String> {
     let files = spec.as_object_mut().and_then(|fields| fields.remove(FILES_FIELD));
@@ -293,7 +326,7 @@ mod tests {
     use std::path::Path;
 
     use serde_json::json;
-    use tidegate_catalog::{ManagedBy, ObjectContent, ObjectId};
+    use tidegate_catalog::{ManagedBy, ObjectContent, ObjectId, SecretValue};
 
     use super::*;
     use crate::config::CatalogInputs;
@@ -396,6 +429,78 @@ mod tests {
         let resolved = resolve(dir.path(), &folder, objects, MayBeLeftOut::OfCatalog).unwrap();
         assert_eq!(left_out(&resolved), ["sync 0"]);
         assert_eq!(resolved.workspace.syncs.keys().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn an_object_of_the_catalog_reaches_no_file_place_or_variable_of_the_server_that_is_not_given_to_it() {
+        let (dir, _) = folder();
+        let postgres = |field: &str, value: &str| json!({"kind": "postgres", "host": "h", "user": "u", "dbname": "d", field: value});
+        std::fs::write(dir.path().join("tidegate.yaml"), "catalog_variables: [OPEN]\n").unwrap();
+        let own = postgres("passfile", "keys/pass");
+        std::fs::write(dir.path().join("destinations/own.yaml"), own.to_string()).unwrap();
+        let folder = WorkspaceDocuments::read(dir.path()).unwrap();
+        let sqlite = |path: &str| json!({"kind": "sqlite", "path": path});
+        let lake = |url: &str| json!({"kind": "lake", "url": url});
+        let reason = |name: &str, spec: &Value| {
+            let objects = vec![object(ObjectKind::Destination, name, spec.clone())];
+            let resolved = resolve(dir.path(), &folder, objects, MayBeLeftOut::OfCatalog).unwrap();
+            resolved.left_out.values().next().cloned()
+        };
+        for spec in [
+            sqlite("DATA/catalog.db"),
+            sqlite("DATA/State.db-wal"),
+            sqlite("DATA/./catalog.db"),
+            sqlite("DATA/x/../catalog.db"),
+            sqlite("DATA//tmp/x.db"),
+            sqlite("DATA/store/x.db"),
+            sqlite("x.db"),
+            lake("file:///tmp/x"),
+            lake("DATA/log"),
+            lake("../x"),
+            json!({"kind": "lake", "url": "gs://b", "service_account_path": "/run/key.json"}),
+            postgres("passfile", "keys/pass"),
+            postgres("sslrootcert", "/etc/ssl/cert.pem"),
+            postgres("sslrootcert", ".hidden/ca.pem"),
+            postgres("sslrootcert", "key.p8"),
+            json!({"kind": "postgres", "url": "postgres://u@h/d?passfile=/root/.pgpass"}),
+            json!({"kind": "snowflake", "account": "a", "user": "u", "database": "d", "warehouse": "w",
+                "auth": {"private_key_file": "rsa_key.p8"}}),
+            postgres("password", "${AWS_SECRET_ACCESS_KEY}"),
+        ] {
+            let reason = reason("far", &spec).unwrap_or_else(|| panic!("{spec} runs"));
+            assert!(reason.contains("may not") || reason.contains("no file of certificates"), "{spec}: {reason}");
+        }
+        let open = reason("far", &postgres("password", "${OPEN}")).unwrap();
+        assert!(open.contains("OPEN, which is not set"), "{open}");
+        assert_eq!(reason("far", &sqlite("DATA/far/shop.db")), None);
+        assert_eq!(reason("own", &own), None, "what its own file names");
+    }
+
+    #[test]
+    fn a_secret_that_does_not_fit_where_it_is_named_is_not_quoted() {
+        let (dir, folder) = folder();
+        let secrets = BTreeMap::from([("key".to_owned(), SecretValue::from("hunter2 \"of ann\"".to_owned()))]);
+        let surroundings = Surroundings {
+            dir: dir.path(),
+            data: None,
+            variables: &|_| None,
+            look_up_live: |_, _| Ok(None),
+            catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+        };
+        for spec in [
+            json!({"kind": "secret:key"}),
+            json!({"kind": "postgres", "host": "h", "user": "u", "sslmode": "secret:key"}),
+            json!({"kind": "clickhouse", "url": "secret:key"}),
+            json!({"kind": "lake", "url": "secret:key"}),
+            json!({"kind": "clickhouse", "url": "https://c.example", "proxy": "secret:key"}),
+        ] {
+            let far = snapshot(vec![object(ObjectKind::Destination, "far", spec.clone())]);
+            let kept = KeptDocuments::new();
+            let may = MayBeLeftOut::OfCatalog;
+            let resolved = resolve_what_runs(folder.overlaid(&far), (&folder, &kept), &surroundings, may).unwrap();
+            let reason = resolved.left_out.values().next().unwrap_or_else(|| panic!("{spec} runs"));
+            assert!(!reason.contains("hunter2"), "{spec}: {reason}");
+        }
     }
 
     #[test]

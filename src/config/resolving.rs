@@ -1,6 +1,6 @@
 //! Documents become objects: each is read with what surrounds it, all problems are gathered, and what each is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
@@ -30,6 +30,8 @@ impl<'d> UnresolvedDocument<'d> {
 pub(super) struct Resolving<'a> {
     documents: &'a WorkspaceDocuments,
     surroundings: &'a Surroundings<'a>,
+    /// Variables that every object of the catalog may name.
+    open_variables: BTreeSet<String>,
     pub(super) problems: Vec<Problem>,
     pub(super) specs: BTreeMap<ObjectRef, ObjectSpec>,
     pub(super) files: BTreeMap<PathBuf, ContentHash>,
@@ -38,13 +40,14 @@ pub(super) struct Resolving<'a> {
 impl<'a> Resolving<'a> {
     pub(super) fn new(documents: &'a WorkspaceDocuments, surroundings: &'a Surroundings<'a>) -> Self {
         let (problems, files) = (documents.problems.clone(), documents.files.clone());
-        Self { documents, surroundings, problems, specs: BTreeMap::new(), files }
+        Self { documents, surroundings, open_variables: BTreeSet::new(), problems, specs: BTreeMap::new(), files }
     }
 
     /// What `tidegate.yaml` says.
     pub(super) fn server(&mut self) -> Option<Server> {
         let node = self.documents.main.as_ref()?;
         let (server, _) = self.document(UnresolvedDocument { file: Path::new(MAIN_FILE), node, catalog: None }, server);
+        self.open_variables.clone_from(&server.catalog_variables);
         Some(server)
     }
 
@@ -77,13 +80,18 @@ impl<'a> Resolving<'a> {
         read: impl FnOnce(&mut Fields<'_>, &ObjectInputs<'_>) -> T,
     ) -> (T, ObjectSpec) {
         let path = if catalog.is_some() { file.to_owned() } else { self.surroundings.dir.join(file) };
-        let inputs = ObjectInputs::new(self.surroundings, catalog);
+        let inputs = ObjectInputs::new(self.surroundings, catalog, &self.open_variables);
         let variables = |name: &str| inputs.variable(name);
+        let is_withheld = |name: &str| inputs.is_withheld(name);
         let secrets = |name: &str| inputs.secret(name);
+        let before = self.problems.len();
         let fields = Fields::new(&path, node, &mut self.problems);
-        let mut fields = fields.with_variables(&variables).with_secrets(&secrets);
+        let mut fields = fields.with_variables(&variables).with_withheld(&is_withheld).with_secrets(&secrets);
         let value = read(&mut fields, &inputs);
         fields.finish();
+        if let Some(met) = self.problems.get_mut(before..) {
+            inputs.hide_values(met);
+        }
         let spec = inputs.spec(as_written(node));
         let files = spec.inputs.iter().filter_map(|(input, hash)| match input {
             SpecInput::File(path) => Some((path.clone(), *hash)),

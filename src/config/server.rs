@@ -1,5 +1,6 @@
 //! `tidegate.yaml`: what holds for the server as a whole.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tidegate_catalog::InstanceKey;
@@ -43,6 +44,8 @@ pub(super) struct Server {
     pub(super) pagemap_scan: bool,
     pub(super) instance_key: Option<InstanceKey>,
     pub(super) outgoing: Outgoing,
+    /// Variables of the environment that every object of the catalog may name.
+    pub(super) catalog_variables: BTreeSet<String>,
 }
 
 pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Server {
@@ -100,6 +103,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
     let outgoing = Outgoing::read(fields, inputs);
+    let catalog_variables = fields.texts("catalog_variables").into_iter().collect();
     Server {
         listen,
         admin_listen,
@@ -117,6 +121,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         pagemap_scan,
         instance_key: instance_key::read(fields, inputs),
         outgoing,
+        catalog_variables,
     }
 }
 

@@ -5,8 +5,6 @@ mod lake;
 mod postgres;
 mod snowflake;
 
-use std::path::Path;
-
 use tidegate_document::fields::Fields;
 use tidegate_document::nearest::nearest;
 use tidegate_warehouse::capabilities::Capabilities;
@@ -39,7 +37,7 @@ const SHIPPED: [&str; 15] = [
 /// The warehouse of this kind.
 pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>) -> Option<WarehouseSettings> {
     match kind {
-        "sqlite" => Some(WarehouseSettings::Sqlite(sqlite_file(fields, around.dir, around.data))),
+        "sqlite" => sqlite_file(fields, around).map(WarehouseSettings::Sqlite),
         "postgres" => postgres::server(fields, around).map(|settings| WarehouseSettings::Postgres(Box::new(settings))),
         "clickhouse" => clickhouse::server(fields, around).map(WarehouseSettings::ClickHouse),
         "snowflake" => snowflake::account(fields, around).map(WarehouseSettings::Snowflake),
@@ -63,16 +61,13 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>
     }
 }
 
-fn sqlite_file(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> sqlite::SqliteSettings {
+fn sqlite_file(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sqlite::SqliteSettings> {
     let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
-        Some(path) => match path.strip_prefix("DATA/") {
-            Some(rest) => data.join(rest),
-            None => dir.join(path),
-        },
-        None => data.join("warehouse.db"),
+        Some(path) => around.inputs.storage(fields, ("path", &path), around.data)?,
+        None => around.data.join("warehouse.db"),
     };
-    sqlite::SqliteSettings { limits, ..sqlite::SqliteSettings::new(path) }
+    Some(sqlite::SqliteSettings { limits, ..sqlite::SqliteSettings::new(path) })
 }
 
 /// `columns_max`, `tables_max` and `profiles`, which every warehouse has.

@@ -108,6 +108,46 @@ fn a_spec_that_cannot_run_is_refused_and_nothing_changes() {
 }
 
 #[test]
+fn no_warehouse_is_made_of_what_the_server_keeps_for_itself() {
+    let run = CatalogRun::new();
+    for spec in [
+        json!({"kind": "sqlite", "path": "DATA/catalog.db"}),
+        json!({"kind": "lake", "url": "DATA/store"}),
+        json!({"kind": "postgres", "host": "h", "user": "u", "dbname": "d", "password": "${PATH}"}),
+        json!({"kind": "clickhouse", "url": "https://c.example:8443", "ca_file": "/etc/hostname"}),
+    ] {
+        let refused = run.ask("POST", "/objects/destination", &json!({"name": "far", "spec": spec}));
+        assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    }
+    run.secret("place", "DATA/admin.json");
+    let spec = json!({"kind": "sqlite", "path": "secret:place"});
+    let refused = run.ask("POST", "/objects/destination", &json!({"name": "far", "spec": spec}));
+    assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    run.0.server.stop();
+}
+
+#[test]
+fn a_secret_is_not_read_out_of_what_is_wrong_with_an_object_that_names_it() {
+    let run = CatalogRun::new();
+    run.secret("canary", "canary-hunter2-canary");
+    for (kind, spec) in [
+        ("destination", json!({"kind": "secret:canary"})),
+        ("destination", json!({"kind": "postgres", "host": "h", "user": "u", "sslmode": "secret:canary"})),
+        ("source", json!({"kind": "secret:canary"})),
+        ("lookup", json!({"kind": "secret:canary"})),
+    ] {
+        for way in ["", "?dry_run=true"] {
+            let path = format!("/objects/{kind}{way}");
+            let refused = run.ask("POST", &path, &json!({"name": "far", "spec": spec}));
+            assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+            assert!(!refused.text().contains("canary-"), "{}", refused.text());
+        }
+    }
+    let said = run.0.server.stop();
+    assert!(!said.contains("canary-"), "{said}");
+}
+
+#[test]
 fn a_secret_that_is_rotated_reopens_what_names_it() {
     let run = CatalogRun::with_app("DATA/one.db");
     run.page("a");

@@ -394,6 +394,47 @@ fn an_admin_sets_passwords_and_puts_people_into_groups_by_commands() {
 }
 
 #[test]
+fn a_command_that_is_used_wrongly_says_how_it_is_used() {
+    let (workspace, server, admin) = served_to_ann();
+    let url = format!("http://{}", server.admin);
+    let home = workspace.dir.path().join("home");
+    let commands = HomeCommands { home: &home };
+    let at = |words: &[&str]| commands.fails(&[words, &["--server", url.as_str()]].concat());
+    let login = |words: &[&str]| at(&[&["login"][..], words].concat());
+    assert!(login(&["--token"]).contains("tidegate login --token < token.txt"));
+    assert!(login(&["--user", "ann"]).contains("there is no password"));
+    assert!(login(&["--user", ""]).contains("--user is empty"));
+    assert!(login(&["--user", "ann", "--context", " "]).contains("--context is empty"));
+    let without_scheme = ["object", "list", "source", "--server", &server.admin, "--token", "x"];
+    assert!(commands.fails(&without_scheme).contains("write it with http:// or https://"));
+    assert!(at(&["object", "list", "source", "--token", "x"]).contains("`tidegate login` gets a token"));
+    assert!(commands.fails(&["logout"]).contains("tidegate context list"));
+    let made = admin.post("/api/v1/tokens", &json!({"name": "root", "user": "admin"}));
+    let token = format!("{}\n", made.json()["token"].as_str().unwrap());
+    commands.json(&["login", "--server", &url, "--token"], &token);
+    for (words, told) in [
+        (vec!["object", "delete", "sync", "crm"], "`tidegate object list sync`"),
+        (vec!["object", "pause", "source", "crm"], "`tidegate object list source`"),
+        (vec!["object", "pause", "function", "crm"], "write one of source, sync, destination"),
+        (vec!["object", "delete", "source", "web"], "run `tidegate reload`"),
+        (vec!["write-key", "list", "crm"], "there is no source \"crm\""),
+        (vec!["write-key", "rotate", "web", "crm"], "`tidegate write-key list web`"),
+        (vec!["write-key", "create", "web", "crm", "--value-file", "nowhere"], "--value-file nowhere"),
+        (vec!["user", "password", "bob"], "there is no user \"bob\""),
+        (vec!["user", "enable", "bob"], "there is no user \"bob\""),
+        (vec!["user", "groups", "ann", "--add", "crm"], "there is no group \"crm\""),
+        (vec!["user", "grant", "ann", "--role", "viwer"], "write one of admin, editor"),
+        (vec!["user", "grant", "ann", "--role", "viewer", "--workspace", "No Such"], "is no name of a workspace"),
+    ] {
+        let said = commands.fails(&words);
+        assert!(said.contains(told), "{words:?}: {said}");
+    }
+    let groups = admin.get("/api/v1/objects/group");
+    assert!(!groups.to_string().contains("viwer"), "{groups}");
+    server.stop();
+}
+
+#[test]
 fn granting_a_role_grants_it_or_says_that_it_does_not() {
     let (workspace, server, admin) = served_to_ann();
     let token = workspace.admin_token();

@@ -48,10 +48,20 @@ impl Catalog {
         if !CHARS.contains(&chars) {
             return Err(CredentialProblem::PasswordLength.into());
         }
-        let phc = self.hash(password.clone()).await?;
         let object = self.get(SERVER_WORKSPACE, user).await?;
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        let allowed = may_set(transaction.as_mut(), &object, &new.authority, *at_us).await;
+        drop(transaction);
+        // Nothing is hashed for who may not: that takes long, and whoever signs in waits for it.
+        let hashed = match allowed {
+            Ok(()) => Ok(self.hash(password.clone()).await?),
+            Err(denied) => Err(denied),
+        };
         let mut transaction = self.begin(StoreAccess::Write).await?;
-        let outcome = self.set_in(transaction.as_mut(), new, &object, phc).await;
+        let outcome = match hashed {
+            Ok(phc) => self.set_in(transaction.as_mut(), new, &object, phc).await,
+            Err(denied) => Err(denied),
+        };
         let attempt = Attempt {
             actor,
             at_us: *at_us,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::object::{ObjectContent, ObjectKind};
 
@@ -40,12 +40,39 @@ pub fn references(content: &ObjectContent) -> BTreeSet<ObjectReference> {
     for (_, field, kind) in FIELDS.iter().filter(|(of, ..)| *of == content.kind) {
         match content.spec.get(*field) {
             Some(Value::Array(items)) => found.extend(items.iter().filter_map(|item| named(item, *kind))),
+            Some(Value::Object(pairs)) if *kind == ObjectKind::Lookup => found.extend(borrowed(pairs)),
             Some(value) => found.extend(named(value, *kind)),
             None => {}
         }
     }
     collect_secrets(&content.spec, &mut found);
     found
+}
+
+/// The sources whose events a domain judges: those that it names, or all of them, which has the name `*`. To name one takes `connect`, but
+/// a domain may name sources that are not there.
+#[must_use]
+pub(crate) fn judged_sources(content: &ObjectContent) -> BTreeSet<ObjectReference> {
+    if content.kind != ObjectKind::Domain {
+        return BTreeSet::new();
+    }
+    let source = |name: &str| ObjectReference { kind: ObjectKind::Source, name: name.to_owned() };
+    match content.spec.get("sources").and_then(Value::as_array) {
+        Some(names) => names.iter().filter_map(Value::as_str).map(source).collect(),
+        None => BTreeSet::from([source(EVERY_SOURCE)]),
+    }
+}
+
+/// No source has this name, so that grants for every source count for it, and no others.
+const EVERY_SOURCE: &str = "*";
+
+/// The word that says that a name of a manifest stands for no table.
+const NO_TABLE: &str = "none";
+
+/// The tables of `lookups: {geo: places}`, where names of a function's manifest come first.
+fn borrowed(pairs: &Map<String, Value>) -> impl Iterator<Item = ObjectReference> {
+    let tables = pairs.values().filter(|table| table.as_str() != Some(NO_TABLE));
+    tables.filter_map(|table| named(table, ObjectKind::Lookup))
 }
 
 /// A name alone, or a mapping that has it under `name` or under the name of the kind.
@@ -83,5 +110,9 @@ mod tests {
         let expected =
             ["secret api", "lookup plans", "function enrich", "function redact", "source web", "destination warehouse"];
         assert_eq!(found, expected);
+        let spec = serde_json::json!({"lookups": {"geo": "places", "name": "names", "left": "none"}});
+        let content = ObjectContent { kind: ObjectKind::Function, spec, ..content };
+        let found: Vec<String> = references(&content).iter().map(|it| format!("{} {}", it.kind, it.name)).collect();
+        assert_eq!(found, ["lookup names", "lookup places"]);
     }
 }

@@ -24,6 +24,9 @@ const MISSPELLED_MAX: usize = 1_000;
 /// How `${NAME}` as a whole text is read; `None` when it is not set.
 pub type Variables<'v> = &'v dyn Fn(&str) -> Option<String>;
 
+/// Whether a variable may not be named.
+pub type WithheldVariables<'v> = &'v dyn Fn(&str) -> bool;
+
 /// What `secret:NAME` as a whole text stands for.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecretText {
@@ -44,6 +47,7 @@ pub const SECRET_PREFIX: &str = "secret:";
 pub struct Fields<'a> {
     file: &'a Path,
     variables: Option<Variables<'a>>,
+    withheld: Option<WithheldVariables<'a>>,
     secrets: Option<SecretTexts<'a>>,
     line: usize,
     /// Where we are: `limits`; empty at the top.
@@ -69,6 +73,7 @@ impl<'a> Fields<'a> {
         let mut read = Self {
             file,
             variables: None,
+            withheld: None,
             secrets: None,
             line: node.line,
             place: String::new(),
@@ -84,6 +89,13 @@ impl<'a> Fields<'a> {
             read.problem("", message, "write `name: value` lines");
         }
         read
+    }
+
+    /// Has variables refused that the document may not name, whether they are set or not.
+    #[must_use]
+    pub fn with_withheld(mut self, withheld: WithheldVariables<'a>) -> Self {
+        self.withheld = Some(withheld);
+        self
     }
 
     /// Has texts that are `${NAME}` as a whole read by `variables`; otherwise they are texts like any other.
@@ -177,6 +189,7 @@ impl<'a> Fields<'a> {
         let mut inner = Fields {
             file: self.file,
             variables: self.variables,
+            withheld: self.withheld,
             secrets: self.secrets,
             line: field.line,
             place: self.at(name),
@@ -220,6 +233,7 @@ impl<'a> Fields<'a> {
             let mut inner = Fields {
                 file: self.file,
                 variables: self.variables,
+                withheld: self.withheld,
                 secrets: self.secrets,
                 line: entry.line,
                 place: self.at(&place),

@@ -7,6 +7,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 use url::{Url, form_urlencoded};
@@ -24,8 +25,9 @@ const SECOND_US: i64 = 1_000_000;
 const KEPT_US: i64 = 3_600 * SECOND_US;
 /// Keys that a token asks for and that are not there are fetched once a minute.
 const KEYS_AGAIN_US: i64 = 60 * SECOND_US;
-/// A provider that could not be asked is left alone for a moment.
-const REST_US: i64 = 3 * SECOND_US;
+/// A provider that could not be asked is left alone for so long, from when it was asked on: longer than one exchange may take, so that
+/// whoever waits behind it is answered and no queue grows.
+const REST_US: i64 = 15 * SECOND_US;
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// How often a device asks, unless the provider says otherwise (RFC 8628), and at most.
 const INTERVAL_S: (u64, u64) = (5, 60);
@@ -44,7 +46,10 @@ pub struct OidcProvider {
 struct Fetched {
     description: Option<(Arc<ProviderDescription>, i64)>,
     keys: Option<(Arc<Vec<JsonWebKey>>, i64)>,
+    /// The description could not be fetched.
     failed: Option<(OidcError, i64)>,
+    /// The keys could not.
+    keys_failed: Option<(OidcError, i64)>,
 }
 
 /// Its discovery document.
@@ -182,7 +187,7 @@ impl OidcProvider {
         let scopes = self.settings.scopes.join(" ");
         let request = self.posted(&description, device, &[("scope", scopes.as_str())])?;
         let answer = fetch::send(request, device.as_str()).await?.taken()?;
-        let answered = DeviceAnswered::deserialize(answer).map_err(|error| not_understood(device, &error))?;
+        let answered: DeviceAnswered = read(device, answer)?;
         let complete = answered.verification_uri_complete.filter(|uri| is_page(uri));
         if !is_page(&answered.verification_uri) {
             return Err(not_understood(device, &"`verification_uri` is no page of the web"));
@@ -239,7 +244,7 @@ impl OidcProvider {
         nonce: Option<&str>,
         now_us: i64,
     ) -> Result<ProvenIdentity, OidcError> {
-        let answer = TokenAnswer::deserialize(answer).map_err(|error| not_understood(&description.token, &error))?;
+        let answer: TokenAnswer = read(&description.token, answer)?;
         let token = Zeroizing::new(answer.id_token.ok_or(TokenProblem::Absent)?);
         let expected =
             ExpectedToken { issuer: &self.settings.issuer, client_id: &self.settings.client_id, nonce, now_us };
@@ -385,19 +390,43 @@ impl OidcProvider {
         {
             return Ok(Arc::clone(keys));
         }
-        let request = self.client()?.get(description.keys.clone()).header(ACCEPT, "application/json");
-        let set = fetch::send(request, description.keys.as_str()).await?.taken()?;
-        let keys =
-            JsonWebKey::of_set(&set).ok_or_else(|| not_understood(&description.keys, &"it is no set of keys"))?;
-        let keys = Arc::new(keys);
-        fetched.keys = Some((Arc::clone(&keys), now_us));
-        Ok(keys)
+        if let Some((error, at_us)) = &fetched.keys_failed
+            && is_within(*at_us, REST_US, now_us)
+        {
+            return Err(error.clone());
+        }
+        match self.fetch_keys(&description.keys).await {
+            Ok(keys) => {
+                let keys = Arc::new(keys);
+                fetched.keys_failed = None;
+                fetched.keys = Some((Arc::clone(&keys), now_us));
+                Ok(keys)
+            }
+            Err(error) => {
+                fetched.keys_failed = Some((error.clone(), now_us));
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch_keys(&self, url: &Url) -> Result<Vec<JsonWebKey>, OidcError> {
+        let request = self.client()?.get(url.clone()).header(ACCEPT, "application/json");
+        let set = fetch::send(request, url.as_str()).await?.taken()?;
+        JsonWebKey::of_set(&set).ok_or_else(|| not_understood(url, &"it is no set of keys"))
     }
 }
 
 /// A clock that was put back makes nothing older.
 fn is_within(at_us: i64, age_max_us: i64, now_us: i64) -> bool {
     (0..age_max_us).contains(&now_us.saturating_sub(at_us))
+}
+
+/// An answer as what it should be. What is wrong with it is told without its texts, which may be secret.
+fn read<T: DeserializeOwned>(url: &Url, answer: Value) -> Result<T, OidcError> {
+    if !answer.is_object() {
+        return Err(not_understood(url, &"it is no object"));
+    }
+    T::deserialize(answer).map_err(|_| not_understood(url, &"a field is missing, or is of another type"))
 }
 
 fn not_understood(url: &Url, reason: &dyn std::fmt::Display) -> OidcError {
@@ -414,4 +443,24 @@ fn credentials(text: &str) -> Result<HeaderValue, OidcError> {
     let mut value = HeaderValue::try_from(text).map_err(|error| OidcError::Setup(error.to_string()))?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_answer_says_where_it_does_not_fit_is_not_repeated() {
+        let url = Url::parse("https://a.example/token").unwrap();
+        for answer in [json!("hunter2"), json!(["hunter2"]), json!({ "id_token": { "hunter2": 1 } })] {
+            let error = read::<TokenAnswer>(&url, answer).err().unwrap().to_string();
+            assert!(error.contains("cannot be understood") && !error.contains("hunter2"), "{error}");
+        }
+        let device = json!({ "device_code": "c", "user_code": "u", "verification_uri": "v", "expires_in": "hunter2" });
+        let error = read::<DeviceAnswered>(&url, device).err().unwrap().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(read::<TokenAnswer>(&url, json!({ "id_token": "x", "more": 1 })).is_ok());
+    }
 }

@@ -11,7 +11,7 @@ use tidegate_catalog::{CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, Pl
 use super::asker::{OfApi, Requester, workspace_of};
 use super::blobs::{has_blob, is_sha256};
 use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};
-use super::permit::may;
+use super::permit::{AskedThing, denied_in_log, may};
 use super::shown::name;
 use crate::api::extract::{Query, body, parsed};
 use crate::api::refusal::ApiRefusal;
@@ -37,6 +37,15 @@ pub(super) async fn apply(
         return Err(stale(&shared, snapshot.revision).await?);
     }
     let wanted = wanted(settings, &snapshot, (&asked.documents, &asked.files), asked.take_over);
+    if let Some(acting) = asker.acting() {
+        // Else the answer would tell whether a guess at what one may not view is right.
+        for object in wanted.iter().filter_map(|want| snapshot.named(want.kind, &want.name)) {
+            if let Err(denial) = may(acting, Verb::View, object, Some(&snapshot)) {
+                let asked = AskedThing { workspace: &workspace, verb: Verb::Update, object: Some(object) };
+                return Err(denied_in_log(&shared, &asker, asked, denial).await);
+            }
+        }
+    }
     refuse(written(settings, &asked.documents, &wanted), |count| {
         let detail = format!("secrets are written down in {count} fields of the folder, and nothing was changed");
         ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
@@ -74,7 +83,10 @@ pub(super) async fn apply(
     let change = change.ok_or_else(|| ApiRefusal::failed("the folder was not applied", &"its plan has problems"))?;
     let ordered = shared.execute_with(CatalogOrder::Change(change), endings, query.dry_run).await?;
     applied.revision = ordered.committed.revision;
-    applied.running = ordered.running;
+    applied.running = match ordered.running {
+        Some(running) => Some(shared.visible_running(&asker, &snapshot, running).await),
+        None => None,
+    };
     applied.changes = planned.changes.into_iter().map(planned_object).collect();
     Ok(axum::Json(applied))
 }
@@ -99,13 +111,15 @@ fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[W
         let instead = if field.starts_with("write_key") {
             "take it away and make one with `tidegate write-key create`"
         } else {
-            "`secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
+            "write `secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
         };
         Some(WorkspaceProblem {
             file: file(settings, wanted.kind, &wanted.name),
             line: 0,
             message: format!("`{field}` holds a secret that is written down"),
-            fix: format!("write `${{NAME}}` for a variable of the server's environment, or {instead}"),
+            fix: format!(
+                "{instead}; or write `${{NAME}}` for a variable that `catalog_variables` in tidegate.yaml lists"
+            ),
         })
     });
     found.collect()

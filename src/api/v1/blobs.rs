@@ -18,8 +18,8 @@ use tidegate_catalog::{CatalogObject, Labels, ObjectContent, ObjectKind, RightsT
 use tidegate_process::whole_file;
 
 use super::asker::{OfApi, Requester, workspace_of};
-use super::permit::may;
-use super::refused::{absent, denied};
+use super::permit::{AskedThing, denied_in_log, may};
+use super::refused::absent;
 use crate::api::SharedApi;
 use crate::api::extract::{Query, blocking, body};
 use crate::api::refusal::ApiRefusal;
@@ -144,7 +144,10 @@ impl SharedApi {
         let mut others = snapshot.objects.iter().filter(|object| OF_FILES.contains(&object.content.kind));
         let may_change = others.any(|object| may(acting, Verb::Update, object, None).is_ok());
         match denial.filter(|_| !may_change) {
-            Some(denial) => Err(denied(&denial)),
+            Some(denial) => {
+                let asked = AskedThing { workspace, verb: Verb::Create, object: None };
+                Err(denied_in_log(self, asker, asked, denial).await)
+            }
             None => Ok(()),
         }
     }

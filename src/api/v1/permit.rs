@@ -57,7 +57,7 @@ pub(in crate::api) async fn permit(
                 let snapshot = shared.ends(&workspace, std::slice::from_ref(&object)).await?;
                 if let Err(denial) = may(acting, verb, &object, snapshot.as_ref()) {
                     let asked = AskedThing { workspace: &workspace, verb, object: Some(&object) };
-                    return Err(refused(shared, &asker, asked, denial).await);
+                    return Err(denied_in_log(shared, &asker, asked, denial).await);
                 }
             }
             request.extensions_mut().insert(NamedObject(Arc::new(object)));
@@ -71,15 +71,15 @@ async fn in_workspace(shared: &SharedApi, asker: &Requester, workspace: &str, ve
     let Some(acting) = asker.acting() else { return Ok(()) };
     match authorise(acting, verb.into(), &RightsTarget::of_workspace(workspace)) {
         Ok(()) => Ok(()),
-        Err(denial) => Err(refused(shared, asker, AskedThing { workspace, verb, object: None }, denial).await),
+        Err(denial) => Err(denied_in_log(shared, asker, AskedThing { workspace, verb, object: None }, denial).await),
     }
 }
 
 /// What was asked, for the audit log.
-struct AskedThing<'a> {
-    workspace: &'a str,
-    verb: Verb,
-    object: Option<&'a CatalogObject>,
+pub(super) struct AskedThing<'a> {
+    pub(super) workspace: &'a str,
+    pub(super) verb: Verb,
+    pub(super) object: Option<&'a CatalogObject>,
 }
 
 /// Whether somebody may do this to an object. `ends` has the objects that it names.
@@ -94,7 +94,12 @@ pub(super) fn may(
 }
 
 /// A denial is in the audit log before it is answered.
-async fn refused(shared: &SharedApi, asker: &Requester, asked: AskedThing<'_>, denial: Denial) -> ApiRefusal {
+pub(super) async fn denied_in_log(
+    shared: &SharedApi,
+    asker: &Requester,
+    asked: AskedThing<'_>,
+    denial: Denial,
+) -> ApiRefusal {
     let record = AuditRecord {
         workspace: asked.workspace.to_owned(),
         action: asked.verb.name().to_owned(),

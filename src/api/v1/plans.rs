@@ -47,14 +47,17 @@ pub(super) async fn make(
     };
     let by_id: HashMap<&ObjectId, &CatalogObject> =
         snapshot.objects.iter().map(|object| (&object.id, object)).collect();
-    let (mut changes, mut of_server, mut hidden) = (Vec::new(), Vec::new(), 0);
+    // What is hidden counts whether it would be changed or not: else a guess at it could be tried.
+    let is_hidden = |want: &&WantedObject| !is_visible(snapshot.named(want.kind, &want.name));
+    let mut hidden = wanted.iter().filter(is_hidden).count() as u64;
+    let (mut changes, mut of_server) = (Vec::new(), Vec::new());
     for change in planned.changes {
         let before = id(&change).and_then(|id| by_id.get(id).copied());
         if is_visible(before) {
             let is_of_server = before.filter(|object| object.folder() == Some(ManagingFolder::Server));
             of_server.extend(is_of_server.map(|object| name(object.content.kind, &object.content.name)));
             changes.push(planned_object(change));
-        } else {
+        } else if matches!(change, PlannedChange::Delete { .. }) {
             hidden += 1;
         }
     }

@@ -2,12 +2,13 @@
 
 use axum::extract::State;
 use tidegate_api_types::path;
-use tidegate_api_types::reload::RunningNow;
-use tidegate_api_types::workspace::ObjectRefKind;
-use tidegate_catalog::{ObjectKind, Verb};
+use tidegate_api_types::reload::{Reloaded, RunningNow};
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_catalog::{ActingPrincipal, CatalogSnapshot, ObjectKind, Verb};
 
 use super::asker::{OfApi, Requester};
 use super::permit::may;
+use crate::api::SharedApi;
 use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::refusal::ApiRefusal;
 
@@ -21,12 +22,36 @@ pub(super) async fn show(State(shared): OfApi, asker: Requester) -> Result<axum:
     now.newest_catalog_revision = catalog.revision().await.map_err(|error| shared.refused(error))?;
     if let Some(acting) = asker.acting() {
         let snapshot = catalog.snapshot(WORKSPACE_DEFAULT, None).await.map_err(|error| shared.refused(error))?;
-        now.behind.retain(|one| {
-            let mut named = kinds(one.object.kind).iter().filter_map(|kind| snapshot.named(*kind, &one.object.key));
-            named.any(|object| may(acting, Verb::View, object, Some(&snapshot)).is_ok())
-        });
+        now.behind.retain(|one| is_visible(acting, &snapshot, &one.object));
     }
     Ok(axum::Json(now))
+}
+
+impl SharedApi {
+    /// What was put in place, as far as whoever asks may view it: as the workspace was `before`, or as it is now.
+    pub(super) async fn visible_running(
+        &self,
+        asker: &Requester,
+        before: &CatalogSnapshot,
+        mut running: Reloaded,
+    ) -> Reloaded {
+        let Some(acting) = asker.acting() else { return running };
+        // The change is made: what cannot be told to be visible is left out.
+        let now = self.settings.catalog.catalog.snapshot(WORKSPACE_DEFAULT, None).await.unwrap_or_default();
+        let is_seen = |object: &ObjectRef| is_visible(acting, before, object) || is_visible(acting, &now, object);
+        let is_sync_seen = |name: &str| is_seen(&ObjectRef::new(ObjectRefKind::Sync, name));
+        running.changed.retain(|one| is_seen(&one.object));
+        running.behind.retain(|one| is_seen(&one.object));
+        running.draining.retain(|name| is_sync_seen(name));
+        running.syncs.retain(|name, _| is_sync_seen(name));
+        running
+    }
+}
+
+/// Whether somebody may view an object of the workspace that runs.
+fn is_visible(acting: &ActingPrincipal, snapshot: &CatalogSnapshot, object: &ObjectRef) -> bool {
+    let mut named = kinds(object.kind).iter().filter_map(|kind| snapshot.named(*kind, &object.key));
+    named.any(|object| may(acting, Verb::View, object, Some(snapshot)).is_ok())
 }
 
 /// What an object of a workspace may be in the catalog.

@@ -15,7 +15,7 @@ use tidegate_catalog::{
 use tidegate_event::time;
 
 use super::asker::{OfApi, Requester, workspace_of};
-use super::refused::denied;
+use super::permit::{AskedThing, denied_in_log};
 use super::shown::limit;
 use crate::api::SharedApi;
 use crate::api::extract::{Json, Query, without_text};
@@ -113,7 +113,10 @@ impl SharedApi {
         let owner = Some(acting.person.clone());
         let content = ObjectContent { kind: ObjectKind::Token, name: asked.name.clone(), labels, owner, spec };
         let target = RightsTarget::of_new(workspace, &content, |_, _| None);
-        authorise(acting, Verb::Create.into(), &target).map_err(|denial| denied(&denial))?;
+        if let Err(denial) = authorise(acting, Verb::Create.into(), &target) {
+            let asked = AskedThing { workspace, verb: Verb::Create, object: None };
+            return Err(denied_in_log(self, asker, asked, denial).await);
+        }
         Ok(acting.person.clone())
     }
 }

@@ -144,7 +144,8 @@ impl AdminClient {
     pub(in crate::cli) async fn set_password(&self, user: &str, asked: &SetPassword) -> Answered<()> {
         let body = serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))?;
         let request = self.http.request(Method::PUT, path::USER_PASSWORD, user)?;
-        self.exchange_text(request.header(CONTENT_TYPE, "application/json").body(body)).await.map(drop)
+        let set = self.exchange_text(request.header(CONTENT_TYPE, "application/json").body(body)).await;
+        set.map(drop).map_err(|error| error.about("user", user))
     }
 
     /// Compiling may take long.

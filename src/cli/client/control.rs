@@ -58,8 +58,17 @@ impl CatalogClient {
         }
     }
 
+    /// Whether a workspace has a role of this name that somebody made.
+    pub(in crate::cli) async fn has_role(&self, workspace: &str, role: &str) -> CatalogAnswer<bool> {
+        let (workspace, prefix) = (Some(workspace.to_owned()), Some(role.to_owned()));
+        let asked = ObjectQuery { workspace, prefix, limit: Some(PAGE), ..ObjectQuery::default() };
+        let page: Objects = self.get(&of_kind(path::OBJECTS, "role"), "", &asked).await?;
+        Ok(page.objects.iter().any(|there| there.name == role))
+    }
+
     pub(in crate::cli) async fn object(&self, kind: &str, name: &str) -> CatalogAnswer<ShownObject> {
-        self.get(&of_kind(path::OBJECT, kind), name, &self.workspace()).await
+        let found = self.get(&of_kind(path::OBJECT, kind), name, &self.workspace()).await;
+        found.map_err(|error| error.about(kind, name))
     }
 
     /// All versions of an object, however many pages they take.
@@ -67,7 +76,8 @@ impl CatalogClient {
         let (path, mut versions, mut before) = (of_kind(path::OBJECT_HISTORY, kind), Vec::new(), None);
         loop {
             let query = HistoryQuery { workspace: self.workspace.clone(), before, limit: Some(PAGE) };
-            let page: ObjectHistory = self.get(&path, name, &query).await?;
+            let page: CatalogAnswer<ObjectHistory> = self.get(&path, name, &query).await;
+            let page = page.map_err(|error| error.about(kind, name))?;
             versions.extend(page.versions);
             match page.next {
                 Some(next) => before = Some(next),
@@ -83,7 +93,8 @@ impl CatalogClient {
         (from, to): (Option<u64>, Option<u64>),
     ) -> CatalogAnswer<ObjectDiff> {
         let query = DiffQuery { workspace: self.workspace.clone(), from, to };
-        self.get(&of_kind(path::OBJECT_DIFF, kind), name, &query).await
+        let found = self.get(&of_kind(path::OBJECT_DIFF, kind), name, &query).await;
+        found.map_err(|error| error.about(kind, name))
     }
 
     pub(in crate::cli) async fn create(&self, kind: &str, new: &NewObject) -> CatalogAnswer<ChangeDone> {
@@ -117,14 +128,14 @@ impl CatalogClient {
             ..DeleteQuery::default()
         };
         let request = self.client.http().query(Method::DELETE, (&of_kind(path::OBJECT, kind), name), &query)?;
-        self.client.exchange(request, UPLOAD_TIME_MAX).await
+        self.client.exchange(request, UPLOAD_TIME_MAX).await.map_err(|error| error.about(kind, name))
     }
 
     /// Pauses an object, or lets it go on. Functions may have to be compiled for it.
     pub(in crate::cli) async fn pause(&self, kind: &str, name: &str, is_paused: bool) -> CatalogAnswer<ChangeDone> {
         let at = if is_paused { path::OBJECT_PAUSE } else { path::OBJECT_RESUME };
         let request = self.client.http().query(Method::POST, (&of_kind(at, kind), name), &self.change())?;
-        self.client.exchange(request, UPLOAD_TIME_MAX).await
+        self.client.exchange(request, UPLOAD_TIME_MAX).await.map_err(|error| error.about(kind, name))
     }
 
     pub(in crate::cli) async fn plan(&self, folder: &PlanFolder) -> CatalogAnswer<ShownCatalogPlan> {
@@ -169,7 +180,8 @@ impl CatalogClient {
     }
 
     pub(in crate::cli) async fn source_keys(&self, source: &str) -> CatalogAnswer<SourceWriteKeys> {
-        self.get(&of_source(path::SOURCE_WRITE_KEYS, source)?, "", &self.workspace()).await
+        let found = self.get(&of_source(path::SOURCE_WRITE_KEYS, source)?, "", &self.workspace()).await;
+        found.map_err(|error| error.about("source", source))
     }
 
     pub(in crate::cli) async fn create_key(
@@ -177,7 +189,8 @@ impl CatalogClient {
         source: &str,
         asked: &CreateWriteKey,
     ) -> CatalogAnswer<CreatedWriteKey> {
-        self.send(Method::POST, (&of_source(path::SOURCE_WRITE_KEYS, source)?, ""), None, asked).await
+        let made = self.send(Method::POST, (&of_source(path::SOURCE_WRITE_KEYS, source)?, ""), None, asked).await;
+        made.map_err(|error| error.about("source", source))
     }
 
     pub(in crate::cli) async fn rotate_key(
@@ -185,13 +198,15 @@ impl CatalogClient {
         (source, key): (&str, &str),
         asked: &RotateWriteKey,
     ) -> CatalogAnswer<CreatedWriteKey> {
-        self.send(Method::POST, (&of_source(path::SOURCE_WRITE_KEY_ROTATE, source)?, key), None, asked).await
+        let at = of_source(path::SOURCE_WRITE_KEY_ROTATE, source)?;
+        let made = self.send(Method::POST, (&at, key), None, asked).await;
+        made.map_err(|error| error.about_key(source, key))
     }
 
     pub(in crate::cli) async fn revoke_key(&self, source: &str, key: &str) -> CatalogAnswer<RevokedWriteKey> {
         let at = of_source(path::SOURCE_WRITE_KEY, source)?;
         let request = self.client.http().query(Method::DELETE, (&at, key), &self.workspace())?;
-        self.client.exchange(request, ANSWER_TIME_MAX).await
+        self.client.exchange(request, ANSWER_TIME_MAX).await.map_err(|error| error.about_key(source, key))
     }
 
     pub(in crate::cli) async fn verify_audit(&self, asked: &VerifyAudit) -> CatalogAnswer<AuditVerdict> {

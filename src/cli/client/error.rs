@@ -11,7 +11,7 @@ use tidegate_net::trust::{self, RefusedCertificate, TrustError};
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum ClientError {
-    #[error("{text:?} is not the address of a server; write {usual}")]
+    #[error("{text:?} is not the address of a server; write it with http:// or https://, such as {usual}")]
     Address { text: String, usual: &'static str },
     #[error("the address of the server has a user or a password; write {usual}")]
     User { usual: &'static str },
@@ -56,6 +56,29 @@ pub(in crate::cli) enum ClientError {
 }
 
 impl ClientError {
+    /// The same, in words for a command: which object is not there, and how to find the right one.
+    pub(super) fn about(self, kind: &str, name: &str) -> Self {
+        let fix = format!("`tidegate object list {kind}` shows which there are; are the name and --workspace right?");
+        self.or_absent(format!("there is no {kind} {name:?} that you may see"), fix)
+    }
+
+    /// The same about a write key of a source, or about the source.
+    pub(super) fn about_key(self, source: &str, key: &str) -> Self {
+        let fix = format!(
+            "`tidegate write-key list {source}` shows which there are; `tidegate object list source` shows the sources"
+        );
+        self.or_absent(format!("there is no write key {key:?} of a source {source:?} that you may see"), fix)
+    }
+
+    fn or_absent(self, detail: String, fix: String) -> Self {
+        match self {
+            Self::Refused(problem) if problem.code == "no-such-object" => {
+                Self::Refused(Box::new(ProblemDetails { detail, fix, ..*problem }))
+            }
+            other => other,
+        }
+    }
+
     /// Why a request to `origin` had no answer.
     pub(super) fn of(error: &reqwest::Error, origin: String, limit: Duration) -> Self {
         if let Some(refused) = RefusedCertificate::in_causes(error) {
@@ -94,6 +117,13 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 fn told(problem: &ProblemDetails) -> String {
     let fix = match problem.code.as_str() {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
+        "no-token" | "wrong-token" | "session-over" => {
+            "`tidegate login` gets a token; an admin makes one with `tidegate token create`, and `tidegate admin token --reset`, \
+             where the server is, makes a new admin token"
+        }
+        "managed-by-file" if problem.fix.contains("force=true") => {
+            "change that file and run `tidegate reload`, or `tidegate apply` where the folder lies elsewhere"
+        }
         _ => &problem.fix,
     };
     format!("the server says: {}\n  fix: {fix}", problem.detail)

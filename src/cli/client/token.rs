@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::address::ConnectArgs;
+use super::address::{self, ConnectArgs};
 use super::admin::AdminClient;
 use super::contexts::{KeptContext, KeptContexts, is_same};
 use crate::cli::CommandFailure;
@@ -11,6 +11,9 @@ use crate::config::{ADMIN_LISTEN_DEFAULT, environment};
 
 /// The variable of the token.
 const VARIABLE: &str = "TIDEGATE_ADMIN_TOKEN";
+
+/// How an address looks.
+const USUAL: &str = "http://127.0.0.1:8089";
 
 /// How a server is asked.
 #[derive(Debug, clap::Args)]
@@ -68,6 +71,8 @@ impl TokenArgs {
             // A token goes to the server that it is of, and to no other.
             (Some(server), _) => (server.to_owned(), kept.of_server(server)),
         };
+        // That is said first: a command that gets a token there could not either.
+        address::parse(&server, USUAL)?;
         let token = given.or_else(|| context.map(|context: &KeptContext| context.token.clone()));
         let Some(token) = token.or_else(|| environment(VARIABLE)) else {
             let message = format!(

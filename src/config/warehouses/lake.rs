@@ -15,7 +15,7 @@ use crate::config::surroundings::ObjectInputs;
 const KEY_FILES: [&str; 2] = ["service_account_path", "google_application_credentials"];
 
 pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lake::LakeSettings> {
-    let place = place(fields, around.dir, around.data);
+    let place = place(fields, around);
     let limits = limits(fields, &lake::CAPABILITIES);
     let mut options = lake::Options::default();
     // Every field is asked for whatever the place is, so that a wrong one is told by name.
@@ -25,12 +25,11 @@ pub(super) fn folder(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<lak
     }
     for field in known {
         let Some(value) = fields.text(field) else { continue };
-        match &place {
-            Some(place) if !place.takes(field) => {
-                let message = format!("`{field}` says nothing to a lake in {place}");
-                fields.problem(field, message, "take it away");
-            }
-            _ => options.set(field, value),
+        if let Some(place) = place.as_ref().filter(|place| !place.takes(field)) {
+            let message = format!("`{field}` says nothing to a lake in {place}");
+            fields.problem(field, message, "take it away");
+        } else if !KEY_FILES.contains(&field) || around.inputs.secret_file(fields, field, &value).is_some() {
+            options.set(field, value);
         }
     }
     if let Some(place) = &place {
@@ -82,15 +81,15 @@ fn web(fields: &mut Fields<'_>, around: &Around<'_>, place: Option<&LakePlace>) 
 }
 
 /// `url`, which may be a folder relative to the workspace or to its data; the data's own folder when it is absent.
-fn place(fields: &mut Fields<'_>, dir: &Path, data: &Path) -> Option<LakePlace> {
-    let Some(url) = fields.text("url") else { return Some(LakePlace::Folder(data.join("lake"))) };
+fn place(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<LakePlace> {
+    let Some(url) = fields.text("url") else { return Some(LakePlace::Folder(around.data.join("lake"))) };
     if !url.contains("://") {
-        return Some(LakePlace::Folder(match url.strip_prefix("DATA/") {
-            Some(rest) => data.join(rest),
-            None => dir.join(url),
-        }));
+        return around.inputs.storage(fields, ("url", &url), around.data).map(LakePlace::Folder);
     }
     match LakePlace::parse(&url) {
+        Ok(LakePlace::Folder(folder)) => {
+            around.inputs.storage(fields, ("url", &url), around.data).map(|_| LakePlace::Folder(folder))
+        }
         Ok(place) => Some(place),
         Err(message) => {
             let fix =
@@ -142,7 +141,7 @@ fn from_environment(place: &LakePlace, options: &mut lake::Options, inputs: &Obj
     let stated: Vec<String> = options.iter().map(|(key, _)| key.to_owned()).collect();
     for (variable, key) in plain.iter().chain(secret.iter().filter(|_| !has_secret)) {
         let said = stated.iter().any(|own| own == key);
-        if let Some(value) = inputs.variable(variable).filter(|value| !value.is_empty() && !said) {
+        if let Some(value) = inputs.ambient(variable).filter(|value| !value.is_empty() && !said) {
             options.set(key, value);
         }
     }

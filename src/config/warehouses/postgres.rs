@@ -1,5 +1,7 @@
 //! `kind: postgres`.
 
+use std::path::Path;
+
 use tidegate_document::fields::Fields;
 use tidegate_document::file;
 use tidegate_warehouse_postgres as postgres;
@@ -30,13 +32,20 @@ const POSTGRES_FILES: [&str; 4] = ["sslrootcert", "sslcert", "sslkey", "passfile
 pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<postgres::PostgresSettings> {
     let limits = limits(fields, &postgres::CAPABILITIES);
     let url = fields.text("url");
-    let mut parameters = Vec::new();
+    let (mut parameters, mut files) = (Vec::new(), Vec::new());
     for name in POSTGRES_FIELDS {
-        if let Some(value) = fields.text(name) {
-            let is_file = POSTGRES_FILES.contains(&name) && value != "system" && !value.is_empty();
-            let value = if is_file { around.dir.join(value).to_string_lossy().into_owned() } else { value };
-            parameters.push((name, value));
+        let Some(mut value) = fields.text(name) else { continue };
+        if POSTGRES_FILES.contains(&name) && value != "system" && !value.is_empty() {
+            let path = if name == "sslrootcert" {
+                around.inputs.certificates(fields, name, &value)
+            } else {
+                around.inputs.secret_file(fields, name, &value)
+            };
+            let Some(path) = path else { continue };
+            value = path.to_string_lossy().into_owned();
+            files.push(path);
         }
+        parameters.push((name, value));
     }
     let schema = fields.text("schema");
     // What is wrong with a URL that is there was said; everything else follows from it.
@@ -56,6 +65,11 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<pos
             return None;
         }
     };
+    let is_named = |path: &Path| files.iter().any(|named| named == path);
+    if around.inputs.is_of_catalog() && !around.inputs.is_filled("url") && !address.files().all(is_named) {
+        let fix = "keep the password with PUT /api/v1/secrets/NAME and write `password: secret:NAME`; `sslrootcert` as a field of its own";
+        fields.problem("url", "`url` names a file of the server, which objects of the catalog may not", fix);
+    }
     // Where sslrootcert names nobody, the workspace's authorities count with the machine's.
     address.ca_file = around.outgoing.ca_file(around.inputs);
     for path in address.files() {
@@ -73,7 +87,7 @@ pub(super) fn server(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<pos
 
 /// What libpq would find in the environment.
 fn environment(inputs: &ObjectInputs<'_>) -> postgres::Environment {
-    let set = |name: &str| inputs.variable(name).filter(|value| !value.is_empty());
+    let set = |name: &str| inputs.ambient(name).filter(|value| !value.is_empty());
     let defaults = postgres::VARIABLES
         .iter()
         .filter_map(|(variable, parameter)| Some(((*parameter).to_owned(), set(variable)?)))

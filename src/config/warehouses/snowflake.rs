@@ -37,11 +37,14 @@ pub(super) fn account(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sn
 /// Exactly one of the ways to prove who one is.
 fn auth(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<snowflake::Auth> {
     use snowflake::{Auth, Secret};
-    let file = fields.text("private_key_file").map(|path| {
-        let path = inputs.dir().join(path);
-        inputs.depends_on(&path, file::SECRET_BYTES_MAX);
-        Auth::KeyFile(path)
-    });
+    let file = match fields.text("private_key_file") {
+        Some(written) => {
+            let path = inputs.secret_file(fields, "private_key_file", &written)?;
+            inputs.depends_on(&path, file::SECRET_BYTES_MAX);
+            Some(Auth::KeyFile(path))
+        }
+        None => None,
+    };
     let key = fields.text("private_key").map(|key| Auth::Key(Secret::new(key)));
     let oauth = fields.text("oauth_token").map(|token| Auth::OAuth(Secret::new(token)));
     let token = fields.text("token").map(|token| Auth::Token(Secret::new(token)));

@@ -47,6 +47,33 @@ fn a_custom_role_sees_and_changes_what_it_was_granted_alone() {
 }
 
 #[test]
+fn a_folder_tells_nothing_of_what_may_not_be_viewed_and_each_denial_is_in_the_log() {
+    let (_workspace, server, admin) = served();
+    let folder = |value: u8| {
+        let document = json!({"kind": "table", "entries": {"a": value}});
+        json!({"documents": [{"kind": "lookup", "key": "geo", "document": document}]})
+    };
+    let applied = admin.ask("POST", "/api/v1/apply", &folder(1));
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    let maker = custom(&admin, &server, "maker", json!({"create": ["lookup"]}));
+    for guess in [1, 2] {
+        let applied = maker.ask("POST", "/api/v1/apply", &folder(guess));
+        assert_eq!(applied.code(), "404 no-such-object", "{}", applied.text());
+        let planned = maker.ask("POST", "/api/v1/plans", &folder(guess)).json();
+        assert_eq!((&planned["hidden"], &planned["changes"]), (&json!(1), &json!([])), "{planned}");
+    }
+    // A token makes no tokens.
+    assert_eq!(maker.ask("POST", "/api/v1/tokens", &json!({"name": "more"})).code(), "403 forbidden");
+    let viewer = custom(&admin, &server, "viewer of all", json!({"access": [{"level": "view", "on": {}}]}));
+    let blob = format!("/api/v1/blobs/{}", "0".repeat(64));
+    assert_eq!(viewer.ask("PUT", &blob, &Value::Null).code(), "403 forbidden");
+    let entries = admin.get("/api/v1/audit?result=denied")["entries"].clone();
+    let actions = entries.as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap());
+    assert_eq!(actions.collect::<Vec<_>>(), ["create", "create", "update", "update"], "{entries}");
+    server.stop();
+}
+
+#[test]
 fn a_token_that_is_revoked_or_whose_user_is_disabled_opens_nothing() {
     let (_workspace, server, admin) = served();
     let (one, two) = (admin.user(&server, "ann", Some("viewer")), admin.user(&server, "bob", Some("viewer")));

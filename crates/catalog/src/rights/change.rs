@@ -1,5 +1,7 @@
 //! A change of an object: the right to it, and what it would give to others.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize as _;
 
 use super::authorise::authorise;
@@ -10,7 +12,7 @@ use super::principal::ActingPrincipal;
 use super::target::RightsTarget;
 use super::verb::{CatalogAction, Verb};
 use crate::object::{CatalogObject, ObjectContent, ObjectKind};
-use crate::references::references;
+use crate::references::{ObjectReference, judged_sources, references};
 
 /// What a change makes of one object.
 pub(crate) struct ChangedObject<'a> {
@@ -58,16 +60,16 @@ pub(crate) fn authorise_change<'o>(
 }
 
 /// What a spec names and did not name before, it takes `connect` to name: else a secret could be sent anywhere, and a function
-/// be put before any source. Of a sync and a write key the ends were asked for already.
+/// be put before any source. A domain names the sources whose events it judges. Of a sync and a write key the ends were asked for already.
 fn names_others<'o>(
     principal: &ActingPrincipal,
     change: &ChangedObject<'_>,
     named: impl Fn(ObjectKind, &str) -> Option<&'o CatalogObject> + Copy,
 ) -> Result<(), Denial> {
-    let before = change.before.map(|object| references(&object.content)).unwrap_or_default();
+    let before = change.before.map(|object| named_by(&object.content)).unwrap_or_default();
     let Some(after) = change.after else { return Ok(()) };
     let has_ends = matches!(after.kind, ObjectKind::Sync | ObjectKind::WriteKey);
-    let new = references(after).into_iter().filter(|reference| !before.contains(reference));
+    let new = named_by(after).into_iter().filter(|reference| !before.contains(reference));
     for reference in new.filter(|reference| !has_ends || reference.kind == ObjectKind::Secret) {
         let target = RightsTarget::of_named(change.workspace, reference, named);
         let action = CatalogAction { verb: Verb::Connect, is_proposal: change.is_proposal };
@@ -75,6 +77,13 @@ fn names_others<'o>(
         authorise(principal, action, &target).map_err(|denial| Denial { is_hidden: false, ..denial })?;
     }
     Ok(())
+}
+
+/// What it takes `connect` to name.
+fn named_by(content: &ObjectContent) -> BTreeSet<ObjectReference> {
+    let mut named = references(content);
+    named.extend(judged_sources(content));
+    named
 }
 
 /// A new member gets all roles of the group; a new role goes to all members.

@@ -52,6 +52,7 @@ suite!(
         whoever_makes_an_object_manages_it_while_they_may_make_such
         a_sync_needs_both_ends_and_pointing_it_elsewhere_old_and_new
         a_secret_is_named_by_whom_it_is_granted
+        a_table_that_is_borrowed_and_a_source_that_is_judged_take_connect
         nobody_grants_what_they_lack
         the_last_admin_stays
         a_draft_is_made_by_somebody_elses_approval

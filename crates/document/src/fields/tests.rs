@@ -158,6 +158,28 @@ fn a_variable_is_read_for_those_who_hand_in_how() {
 }
 
 #[test]
+fn a_variable_that_is_withheld_is_not_read_and_that_is_said() {
+    let node = DocumentNode::from_json(&json!({"a": "${SET}", "b": {"c": "${KEY}"}, "d": {"e": "${KEY}"}}));
+    fn variables(_: &str) -> Option<String> {
+        Some("read".to_owned())
+    }
+    fn is_withheld(name: &str) -> bool {
+        name == "KEY"
+    }
+    let mut problems = Vec::new();
+    let fields = Fields::new(Path::new("shop.yaml"), &node, &mut problems);
+    let mut fields = fields.with_variables(&variables).with_withheld(&is_withheld);
+    let made = (fields.text("a"), fields.settings("b"), fields.within("d", |f| f.text("e")));
+    fields.finish();
+    assert_eq!((made.0.as_deref(), Value::Object(made.1), made.2), (Some("read"), json!({"c": ""}), Some(None)));
+    assert_eq!(problems.len(), 2);
+    for (problem, place) in problems.iter().zip(["b.c", "d.e"]) {
+        assert!(problem.message.starts_with(&format!("`{place}` asks for a variable")), "{problem}");
+        assert!(problem.fix.contains("list KEY below `catalog_variables`"), "{problem}");
+    }
+}
+
+#[test]
 fn a_secret_is_read_for_those_who_hand_in_how_and_one_that_nobody_can_tell_is_no_problem() {
     let node = DocumentNode::from_json(&json!({"a": "secret:one", "b": "secret:two", "c": {"d": "secret:three"}}));
     fn secrets(name: &str) -> SecretText {

@@ -43,6 +43,17 @@ impl<'a> Fields<'a> {
         }
         let variable = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         let Some((variable, variables)) = variable.zip(self.variables) else { return Some(text.to_owned()) };
+        if self.withheld.is_some_and(|is_withheld| is_withheld(variable)) {
+            let variable = shortened(variable, NAME_CHARS_MAX);
+            let message =
+                format!("`{}` asks for a variable of the server's environment that it may not name", self.at(name));
+            let fix = format!(
+                "keep the value with PUT /api/v1/secrets/NAME, and write `secret:NAME`; or list {variable} below \
+                 `catalog_variables` in tidegate.yaml of the server"
+            );
+            self.problem_at(name, line, message, fix);
+            return None;
+        }
         let value = variables(variable);
         if value.is_none() {
             let variable = shortened(variable, NAME_CHARS_MAX);

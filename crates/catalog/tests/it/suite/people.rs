@@ -130,6 +130,36 @@ pub fn a_secret_is_named_by_whom_it_is_granted(test: &CatalogTest) {
     test.commit_by(&ann, PRODUCTION, vec![test.respecified(&id, more)]).unwrap();
 }
 
+pub fn a_table_that_is_borrowed_and_a_source_that_is_judged_take_connect(test: &CatalogTest) {
+    let places = test.made(ObjectKind::Lookup, "places", json!({}));
+    test.made(ObjectKind::Source, "web", json!({}));
+    let maker = json!({ "create": ["function", "contract", "source"] });
+    test.made(ObjectKind::Role, "maker", maker);
+    let ann = test.person("ann", &[(PRODUCTION, "maker")]);
+    let missing = |kind, name: &str| MissingGrant::Access { level: AccessLevel::Connect, kind, name: name.into() };
+    let function = |table: &str| {
+        vec![test.create(ObjectKind::Function, "f", json!({ "component": "f.wasm", "lookups": { "geo": table } }))]
+    };
+    let borrowed = denial(test.commit_by(&ann, PRODUCTION, function("places")));
+    assert_eq!(borrowed.missing, missing(ObjectKind::Lookup, "places"));
+    test.commit(function("places")).unwrap();
+    let gone = test.commit(vec![ObjectEdit::Delete { id: places, expected: None }]);
+    assert!(matches!(&gone, Err(CatalogError::InUse { by, .. }) if by == "the function \"f\""), "{gone:?}");
+    let domain = |spec| vec![test.create(ObjectKind::Domain, "domains/shop/domain.yaml", spec)];
+    for (spec, source) in [(json!({ "name": "Shop", "sources": ["web"] }), "web"), (json!({ "name": "Shop" }), "*")] {
+        let judged = denial(test.commit_by(&ann, PRODUCTION, domain(spec)));
+        assert_eq!(judged.missing, missing(ObjectKind::Source, source));
+    }
+    // Of none, of one's own, and of one that is not there yet by whoever may connect every source.
+    let made = test.commit_by(&ann, PRODUCTION, domain(json!({ "name": "Shop", "sources": [] }))).unwrap();
+    test.commit_by(&ann, PRODUCTION, vec![test.create(ObjectKind::Source, "own", json!({}))]).unwrap();
+    let own = json!({ "name": "Shop", "sources": ["own"] });
+    test.commit_by(&ann, PRODUCTION, vec![test.respecified(&made.objects[0].id, own)]).unwrap();
+    let ed = test.person("ed", &[(PRODUCTION, "editor")]);
+    let other = test.create(ObjectKind::Domain, "domains/all/domain.yaml", json!({ "name": "All" }));
+    test.commit_by(&ed, PRODUCTION, vec![other]).unwrap();
+}
+
 pub fn nobody_grants_what_they_lack(test: &CatalogTest) {
     let root = test.wait(test.catalog.make_first_admin("root", &Actor::default(), 1)).unwrap().unwrap();
     assert_eq!(test.wait(test.catalog.make_first_admin("other", &Actor::default(), 2)).unwrap(), None);
