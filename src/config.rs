@@ -69,7 +69,7 @@ pub(crate) use environment::{environment, home};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
-pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds};
+pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds, needs_plugin};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;

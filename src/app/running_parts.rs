@@ -239,7 +239,7 @@ impl RunningParts {
         if is_dry_run {
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
-        self.put(wanted, asked, Some(order)).await
+        self.put(wanted, asked, Some((order, &preview.committed))).await
     }
 
     /// What runs, of which nothing was changed.
@@ -255,12 +255,13 @@ impl RunningParts {
         }
     }
 
-    /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was ordered.
+    /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was `ordered`: the order,
+    /// and what it would come to.
     async fn put(
         &mut self,
         wanted: WantedWorkspace,
         asked: &AskedEndings,
-        order: Option<&CatalogOrder>,
+        ordered: Option<(&CatalogOrder, &Committed)>,
     ) -> Result<OrderDone, ReloadRefusal> {
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };
@@ -268,14 +269,14 @@ impl RunningParts {
         let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
         let next = self.prepare(wanted, asked).await?;
         self.make_way_for(&next).await?;
-        let begun = match self.begin_endings(&next, order.is_some()) {
+        let begun = match self.begin_endings(&next, ordered.map(|(_, preview)| preview)) {
             Ok(begun) => begun,
             Err(refusal) => {
                 self.door.put(&self.workspace, HashSet::new());
                 return Err(refusal);
             }
         };
-        let committed = match self.commit(order).await {
+        let committed = match self.commit(ordered.map(|(order, _)| order)).await {
             Ok(committed) => committed,
             Err(refusal) => {
                 self.draining.take_back(&begun, &self.state_file);
@@ -331,7 +332,7 @@ impl RunningParts {
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
         self.reader.catalog.note(&workspace);
-        if order.is_none()
+        if ordered.is_none()
             && let Some(revision) = self.reader.catalog.follow(&self.told.folder).await
         {
             self.report.catalog_revision = revision;

@@ -278,6 +278,23 @@ fn pending_events_ask_before_a_plugin_becomes_a_warehouse() {
 }
 
 #[test]
+fn a_start_without_the_state_of_a_drain_to_a_tool_is_refused() {
+    let far = Far::new(|_| Act::status(503));
+    let running = Reloading::of(Route::new(&far).workspace);
+    assert_eq!(running.page(&running.workspace.write_key, "first-event"), 200);
+    running.wait("it is pending", |status| status["syncs"]["web-to-crm"]["pending"] == 1);
+    running.remove("syncs/web-to-crm.yaml");
+    assert_eq!(reloaded(&running, &json!({"drain": ["web-to-crm"]}))["draining"], json!(["web-to-crm"]));
+    let Reloading { workspace, server, .. } = running;
+    server.kill();
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(workspace.data().join(file));
+    }
+    let said = crate::reliability::refused(&workspace);
+    assert!(said.contains("web-to-crm") && said.contains("--rebuild-state"), "{said}");
+}
+
+#[test]
 fn a_sync_that_is_to_read_from_another_source_ends_and_begins_anew() {
     let far = Far::new(|_| Act::status(200));
     let route = Route::new(&far);

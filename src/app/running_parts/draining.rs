@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 use tidegate_api_types::workspace::SyncEnding;
+use tidegate_catalog::Committed;
 use tidegate_event::Position;
 use tidegate_process::clock;
 use tidegate_state::{EndingKind, State};
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::{LOOK_INTERVAL, NextParts, RunningParts, SyncsUnderWay, WantedWorkspace, destination_ref};
 use crate::api::ReloadRefusal;
 use crate::app::change_plan::SyncChange;
-use crate::app::endings::BegunEndings;
+use crate::app::endings::{BegunEndings, MarkedChange};
 use crate::app::removals::{AskedEndings, Removals};
 use crate::app::running_syncs::SyncPlace;
 use crate::app::what_runs::READING_MAX;
@@ -54,9 +55,13 @@ impl RunningParts {
         self.draining.without(&given_up)
     }
 
-    /// Writes down which syncs end by a change, before anything of it is in place. Where the catalog is to be changed by it, that counts
-    /// once the catalog has come so far.
-    pub(super) fn begin_endings(&self, next: &NextParts, is_of_catalog: bool) -> Result<BegunEndings, ReloadRefusal> {
+    /// Writes down which syncs end by a change, before anything of it is in place. Where the catalog is to be changed by it, to what
+    /// `preview` says, that counts once the catalog has that change.
+    pub(super) fn begin_endings(
+        &self,
+        next: &NextParts,
+        preview: Option<&Committed>,
+    ) -> Result<BegunEndings, ReloadRefusal> {
         let places = self.syncs.places();
         let end = |place: &SyncPlace| Position::new(place.refiner.partition(), place.log.committed());
         let kind = |name: &String| match next.decided.get(name) {
@@ -68,7 +73,7 @@ impl RunningParts {
             kept: next.wanted.kept.clone(),
             syncs: next.removals.syncs.keys().chain(drained).map(|name| (name.clone(), kind(name))).collect(),
             ends: places.places.iter().map(end).collect(),
-            revision: is_of_catalog.then_some(next.wanted.revision),
+            change: preview.and_then(MarkedChange::of),
         };
         if begun.syncs.is_empty() {
             return Ok(begun);

@@ -77,6 +77,8 @@ fn an_end_that_is_cut_off_before_the_catalog_has_it_is_none_and_after_that_it_is
         server.stop();
         let run = CatalogRun(Reloading::with(workspace, &[failpoint]));
         assert_eq!(run.ask("DELETE", SYNC, &Value::Null).status, 503);
+        // Somebody else's change comes to the revision that this one was to make.
+        run.done("POST", "/sources/app/write-keys", &json!({"name": "later"}));
         let Reloading { workspace, server, .. } = run.0;
         server.kill();
         let run = CatalogRun(Reloading::of(workspace));
