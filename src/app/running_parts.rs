@@ -164,6 +164,7 @@ impl RunningParts {
         look_at_draining.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut is_look_due = false;
+            // What comes at its time comes before orders, of which there may be one always.
             let request = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -180,8 +181,6 @@ impl RunningParts {
                     }
                     continue;
                 }
-                Some(request) = asked.recv() => Some(request),
-                Some(()) = hung_up.recv() => None,
                 _ = look_at_draining.tick(), if !self.draining.kept().is_empty() => {
                     is_look_due = true;
                     None
@@ -190,6 +189,8 @@ impl RunningParts {
                     self.look();
                     continue;
                 }
+                Some(()) = hung_up.recv() => None,
+                Some(request) = asked.recv() => Some(request),
             };
             if is_look_due {
                 tokio::select! {
@@ -287,13 +288,14 @@ impl RunningParts {
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
-                self.draining.take_back(&begun, &self.state_file);
                 self.door.put(&self.workspace, HashSet::new());
                 let error = error.to_string();
-                return Err(match committed {
-                    Some(_) => ReloadRefusal::NotInPlace(error),
-                    None => ReloadRefusal::Failed(error),
-                });
+                if committed.is_some() {
+                    // What ends by the change is written down, and a start goes by that.
+                    return Err(ReloadRefusal::NotInPlace(error));
+                }
+                self.draining.take_back(&begun, &self.state_file);
+                return Err(ReloadRefusal::Failed(error));
             }
         };
         // From here on nothing refuses the whole.
