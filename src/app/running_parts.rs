@@ -231,13 +231,13 @@ impl RunningParts {
             return self.put(wanted, asked, None).await;
         };
         // Who may not do it is told before anything is read for them.
-        let preview = self.reader.catalog.preview(order).await;
-        let preview = preview.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        let preview = self.reader.preview(order).await?;
         if preview.committed.is_repeated {
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
         let wanted = self.reader.of_order(&self.told.folder, kept, (order, &preview), &self.left_out).await?;
         if is_dry_run {
+            self.prepare(wanted, asked).await?;
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
         self.put(wanted, asked, Some((order, &preview.committed))).await

@@ -67,5 +67,6 @@ fn is_of_what_runs(id: &ObjectId) -> bool {
             | ObjectKind::Domain
             | ObjectKind::Event
             | ObjectKind::Component
+            | ObjectKind::Secret
     )
 }

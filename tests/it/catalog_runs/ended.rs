@@ -41,6 +41,10 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     assert_eq!(refused.code(), "409 needs-ending", "{}", refused.text());
     assert!(refused.text().contains("drain=true"), "{}", refused.text());
     assert_eq!(run.done("GET", SYNC, &Value::Null)["name"], "app-to-db", "nothing was changed");
+    let tried = run.ask("DELETE", &format!("{SYNC}?dry_run=true"), &Value::Null);
+    assert_eq!(tried.code(), "409 needs-ending", "{}", tried.text());
+    run.done("DELETE", &format!("{SYNC}?dry_run=true&drain=true"), &Value::Null);
+    assert_eq!(run.0.workspace.status()["endings"]["ending"], json!({}), "nothing was changed");
     let both = run.ask("DELETE", &format!("{SYNC}?drain=true&abandon=true"), &Value::Null);
     assert_eq!(both.code(), "422 two-endings");
     let none = run.ask("DELETE", "/objects/destination/db?drain=true", &Value::Null);
@@ -49,6 +53,10 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     assert_eq!(run.ask("GET", SYNC, &Value::Null).status, 404);
     run.done("DELETE", "/objects/source/app", &Value::Null);
     run.done("DELETE", "/objects/destination/db", &Value::Null);
+    // No object of the catalog names it any more, but what drains does.
+    let secret = run.ask("DELETE", "/objects/secret/place", &Value::Null);
+    assert_eq!(secret.code(), "422 problems", "{}", secret.text());
+    assert!(secret.text().contains("(draining)"), "{}", secret.text());
     assert_eq!(run.0.page(KEY, "c"), 401, "the door is shut");
     assert_eq!(run.0.workspace.status()["syncs"]["app-to-db"]["ending"], "draining");
     let Reloading { workspace, server, .. } = run.0;
@@ -58,6 +66,7 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     let_go(held);
     let sync = ended(&run);
     assert_eq!((&sync["delivered"], &sync["abandoned"]), (&json!(2), &json!(0)), "{sync}");
+    run.done("DELETE", "/objects/secret/place", &Value::Null);
     assert_eq!(run.pages("other.db"), ["a", "b"]);
 }
 
