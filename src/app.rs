@@ -301,7 +301,8 @@ impl App {
             let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
             opened.push(parts.open(partition, &ledgers)?);
         }
-        let (syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
+        let (mut syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
+        first_workers::hold_left_out(&mut syncs, &wanted.left_out, &workspace, &opened)?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
