@@ -136,6 +136,8 @@ pub struct Workspace {
     pub files: BTreeMap<PathBuf, ContentHash>,
     /// Objects that somebody has paused. Never read from a file.
     pub paused_by_hand: BTreeSet<ObjectRef>,
+    /// Sources of the catalog that are there and cannot run for now. Never read from a file.
+    pub left_out_sources: BTreeSet<String>,
     /// What goes on until it has ended.
     pub ending: EndingObjects,
 }
@@ -236,6 +238,7 @@ impl Workspace {
                 specs,
                 files,
                 paused_by_hand: BTreeSet::new(),
+                left_out_sources: BTreeSet::new(),
                 ending: EndingObjects::default(),
             }),
             _ => Err(problems),

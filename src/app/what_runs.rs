@@ -247,5 +247,7 @@ fn resolve(
     };
     let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may)?;
     resolved.workspace.paused_by_hand.clone_from(&told.paused);
+    let sources = resolved.left_out.keys().filter(|object| object.kind == ObjectRefKind::Source);
+    resolved.workspace.left_out_sources = sources.map(|object| object.key.clone()).collect();
     Ok(resolved)
 }

@@ -70,3 +70,25 @@ fn a_sync_that_cannot_run_is_deleted_with_what_waits_for_it_given_up() {
     assert!(status["syncs"]["app-to-db"].is_null(), "{status:#}");
     run.0.server.stop();
 }
+
+#[test]
+fn a_source_that_cannot_run_has_those_come_again_who_send_under_a_key_of_the_catalog() {
+    let run = CatalogRun::new();
+    std::fs::copy(guests::component("transform/rename"), run.0.workspace.path().join("rename.wasm")).unwrap();
+    let settings = json!({"fields": {"/properties/sku": "/properties/product_id"}});
+    let function = json!({"component": "rename.wasm", "lookups": {"renames": "none"}, "settings": settings});
+    run.make("function", "rename", &function);
+    run.make("source", "app", &json!({"kind": "http", "functions": ["rename"]}));
+    run.done("POST", "/sources/app/write-keys", &json!({"name": "first", "value": KEY}));
+    run.page("a");
+    let Reloading { workspace, server, .. } = run.0;
+    server.stop();
+    let component = workspace.path().join("rename.wasm");
+    std::fs::remove_file(&component).unwrap();
+    let run = CatalogRun(Reloading::of(workspace));
+    assert_eq!(run.0.page(KEY, "b"), 503);
+    std::fs::copy(guests::component("transform/rename"), &component).unwrap();
+    run.0.settle();
+    run.page("b");
+    run.0.server.stop();
+}
