@@ -63,7 +63,7 @@ pub(super) struct RunningParts {
     draining: DrainingSyncs,
     /// Syncs that drain and read no further.
     settled: BTreeSet<String>,
-    /// Where what has drained could not be ended: when it is tried again.
+    /// When it is looked again whether what drains can be ended.
     drained_again_at: Instant,
     /// Objects that cannot run, each with the reason.
     left_out: BTreeMap<ObjectRef, String>,

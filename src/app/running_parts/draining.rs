@@ -19,6 +19,9 @@ use crate::app::running_syncs::SyncPlace;
 use crate::app::what_runs::READING_MAX;
 use crate::config::{DestinationKind, KeptDocuments, KeptNeeds, Workspace};
 
+/// How many times longer than counting what is pending the pause after it is.
+const COUNTING_SHARE: u32 = 20;
+
 impl RunningParts {
     /// What is kept once those drain as well that somebody wants to, of a change to `workspace`.
     pub(super) fn kept_with(
@@ -126,7 +129,10 @@ impl RunningParts {
         if self.settled.is_empty() || Instant::now() < self.drained_again_at {
             return;
         }
+        let began = Instant::now();
         let Ok(pending) = self.pending().await else { return };
+        // All that is pending is read for this.
+        self.drained_again_at = Instant::now() + COUNTING_SHARE * began.elapsed();
         let drained = come.into_iter().filter(|sync| {
             let is_delivered = pending.get(sync).is_none_or(|events| *events == 0);
             is_delivered && self.settled.contains(sync) && !is_changing(sync, &self.under_way)
