@@ -70,7 +70,7 @@ use access::{Denied, Guard, Principal};
 use cookies::{CookieUse, RequestOrigin};
 use login::LoginState;
 use refusal::ApiRefusal;
-pub use reload::{OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
+pub use reload::{ALL_THAT_END, OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
 pub use write_keys::KeyOrder;
 
 /// Opens the state file for one request.

@@ -270,8 +270,9 @@ impl App {
         let mut wanted = what_runs::at_start(catalog, Arc::clone(&folder), KeptDocuments::new(), &told).await?;
         let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(threads).map_err(AppError::Thread)?;
-        let startup::StartedState { mut state, past, mut identity, findings } = startup::open(&wanted.whole.1)?;
-        let draining = DrainingSyncs::open(&data, &mut state, wanted.revision)?;
+        let startup::StartedState { mut state, past, mut identity, findings } =
+            startup::open(&wanted.whole.1, &endings::kept_at_start(&data)?)?;
+        let draining = DrainingSyncs::open(&data, &mut state, catalog).await?;
         if !draining.kept().is_empty() {
             let beside = what_runs::at_start(catalog, folder, draining.kept().clone(), &told).await;
             wanted = beside.map_err(|error| draining.refused(error))?;
@@ -300,7 +301,8 @@ impl App {
             let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
             opened.push(parts.open(partition, &ledgers)?);
         }
-        let (syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
+        let (mut syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
+        first_workers::hold_left_out(&mut syncs, &wanted.left_out, &workspace, &opened)?;
         let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
         let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
         let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));

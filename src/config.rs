@@ -69,7 +69,7 @@ pub(crate) use environment::{environment, home};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
-pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds};
+pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds, needs_plugin};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
 pub(crate) use outgoing::proxies_of_environment;
@@ -136,6 +136,8 @@ pub struct Workspace {
     pub files: BTreeMap<PathBuf, ContentHash>,
     /// Objects that somebody has paused. Never read from a file.
     pub paused_by_hand: BTreeSet<ObjectRef>,
+    /// Sources of the catalog that are there and cannot run for now. Never read from a file.
+    pub left_out_sources: BTreeSet<String>,
     /// What goes on until it has ended.
     pub ending: EndingObjects,
 }
@@ -236,6 +238,7 @@ impl Workspace {
                 specs,
                 files,
                 paused_by_hand: BTreeSet::new(),
+                left_out_sources: BTreeSet::new(),
                 ending: EndingObjects::default(),
             }),
             _ => Err(problems),

@@ -23,7 +23,7 @@ use super::refusal::ApiRefusal;
 #[derive(Debug)]
 pub struct ReloadRequest {
     pub what: OrderedChange,
-    /// By the name of a sync, or of a source for all its syncs: what becomes of what waits.
+    /// By the name of a sync, or of a source for all its syncs, or [`ALL_THAT_END`]: what becomes of what waits.
     pub endings: BTreeMap<String, SyncEnding>,
     /// Where the answer goes; whoever asked may be gone by then.
     pub reply: oneshot::Sender<Result<OrderDone, ReloadRefusal>>,
@@ -66,6 +66,9 @@ pub enum ReloadRefusal {
     /// The server is stopping.
     Stopping,
 }
+
+/// In the place of a name: every sync that ends by a change.
+pub const ALL_THAT_END: &str = "*";
 
 /// For the changes before.
 const TURN_MAX: Duration = Duration::from_secs(30);

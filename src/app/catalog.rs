@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{
     Actor, Authority, Catalog, CatalogError, CatalogFile, CatalogOrder, CatalogSnapshot, Committed, Entropy,
-    InstanceKey, ManagingFolder, NewToken, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm,
+    InstanceKey, ManagingFolder, NewToken, ObjectId, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm,
     WantedObject, plan,
 };
 use tidegate_process::{clock, whole_file};
@@ -159,6 +159,15 @@ impl FolderCatalog {
     /// Carries an order out.
     pub(super) async fn execute(&self, order: &CatalogOrder) -> Result<Committed, CatalogError> {
         self.catalog.execute(order).await
+    }
+
+    /// Whether an object has a version of this revision, or of a later one. That it was deleted is one too.
+    pub(super) async fn has_version(&self, object: &ObjectId, revision: u64) -> Result<bool, CatalogError> {
+        match self.catalog.history(api::WORKSPACE_DEFAULT, object, None, 1).await {
+            Ok(page) => Ok(page.versions.first().is_some_and(|last| last.object.revision >= revision)),
+            Err(CatalogError::Absent { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The secrets of these names, as far as there are any that can be unsealed.

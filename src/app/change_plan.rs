@@ -12,6 +12,7 @@
 //! destination, a plugin ─────► its runtime; how events are gathered for it ─► regather its syncs
 //! sync: filter, mapping, batch, consent, functions ─► regather │ schema, destination ─► reopen │ source ─► replace
 //! sync or destination, paused ─► pause, and resume
+//! sync that drained, and another of its name ─► replace
 //! source, paused or at its end ─► door
 //! ```
 
@@ -181,9 +182,15 @@ impl TwoWorkspaces<'_> {
         let change = |name: &String| match (self.old.syncs.contains_key(name), self.new.syncs.contains_key(name)) {
             (false, _) => Some(SyncChange::Start),
             (_, false) => Some(SyncChange::End),
+            (true, true) if self.gives_way(name) => Some(SyncChange::Replace),
             (true, true) => self.paused_or_not(name),
         };
         names.into_iter().filter_map(|name| Some((name.clone(), change(name)?))).collect()
+    }
+
+    /// Whether a sync that was ending goes, and another one of its name comes, however alike the two are.
+    fn gives_way(&self, name: &str) -> bool {
+        self.old.ending.syncs.contains(name) && !self.new.ending.syncs.contains(name)
     }
 
     /// What is done to a sync that is in both. One that stays paused is as it shall be once it goes on.

@@ -61,8 +61,10 @@ pub(super) fn handed_to(workspace: &Workspace, stand: &Stand<'_>) -> HashMap<Arc
             Ledger::At(at) => at,
             _ => 0,
         };
+        // A ledger without a cursor is of an earlier life of the name, and perhaps of another source.
+        let handed = sync.cursor.filter(|cursor| *cursor > 0).map_or(0, |cursor| cursor.max(durable));
         let furthest = handed_to.entry(config.source.0.as_str().into()).or_default();
-        *furthest = durable.max(sync.cursor.unwrap_or(0)).max(*furthest);
+        *furthest = handed.max(*furthest);
     }
     handed_to
 }
@@ -88,4 +90,29 @@ pub(super) fn settle(
         state.begin_at(oldest)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_that_no_cursor_goes_with_says_nothing_of_a_source() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["sources", "destinations", "syncs"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("tidegate.yaml", "{}");
+        write("sources/app.yaml", "kind: http\nwrite_key: key-0123456789abcdef\n");
+        write("destinations/db.yaml", "kind: sqlite\n");
+        write("syncs/crm.yaml", "source: app\ndestination: db\n");
+        let workspace = Workspace::read(dir.path(), None, |_, _| Ok(None)).unwrap();
+        let handed = |cursor: Option<u64>| {
+            let syncs = vec![SyncStand { name: "crm", ledger: Ledger::At(7), cursor }];
+            let stand = Stand { past: Past::Known, refined_to: 9, log: 0..9, next: 9, syncs };
+            handed_to(&workspace, &stand).get("app").copied()
+        };
+        assert_eq!([handed(Some(5)), handed(Some(0)), handed(None)], [Some(7), Some(0), Some(0)]);
+    }
 }

@@ -38,7 +38,8 @@ pub(super) struct CatalogWriteKeys {
 }
 
 impl FolderEntrance {
-    /// The sources of `paused` take nothing for now, nor do those that the workspace has paused.
+    /// The sources of `paused` take nothing for now, nor do those that the workspace has paused, nor those that cannot run: who sends to them
+    /// under a key of the catalog is told to come again.
     pub(super) fn of(workspace: &Workspace, hasher: &KeyHasher, mut paused: HashSet<Arc<str>>) -> Self {
         let by_choice = workspace.sources.keys().filter(|name| workspace.is_paused(ObjectRefKind::Source, name));
         paused.extend(by_choice.map(|name| Arc::<str>::from(name.as_str())));
@@ -57,6 +58,10 @@ impl FolderEntrance {
             let source: Arc<str> = name.as_str().into();
             keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
             rates.insert(name.clone(), config.rate.clone());
+        }
+        for name in &workspace.left_out_sources {
+            rates.insert(name.clone(), Rate::default());
+            paused.insert(name.as_str().into());
         }
         Self { keys, rates, paused }
     }

@@ -4,7 +4,7 @@
 //! How far each has to come stands in the state, and there alone it ends. The order makes that safe, whenever the process dies: what a sync
 //! needs is written before its end and taken away before it is ended. So a sync with an end and without what it needs has nothing
 //! more to deliver, or was given up; one without an end and with what it needs has just begun to drain. Both are written before the catalog
-//! is changed, where that was ordered, with the revision which that makes: where the catalog has not come to it, nothing of it is true.
+//! is changed, where that was ordered, with an object that changes by it: where the catalog has no such version of it, nothing of it is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -12,15 +12,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tidegate_catalog::{Committed, EditDone, ObjectId};
 use tidegate_event::Position;
 use tidegate_event::record::Record;
 use tidegate_log::{self as intake, Log};
 use tidegate_process::{clock, whole_file};
 use tidegate_state::{EndingKind, State, StateError, SyncEnd};
 
+use super::catalog::FolderCatalog;
 use super::running_syncs::SyncPlace;
 use super::{AppError, paths};
-use crate::config::KeptDocuments;
+use crate::config::{KeptDocuments, folder_kind};
 
 /// Raised when an older build could not read the file any more.
 pub const FORMAT: u32 = 1;
@@ -40,15 +42,35 @@ struct EndingsFile {
     uncommitted: Option<UncommittedEndings>,
 }
 
-/// Syncs that end if the catalog has come to a revision.
+/// Syncs that end if a change of the catalog was made.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UncommittedEndings {
-    revision: u64,
+    change: MarkedChange,
     /// Did not end before.
     begun: BTreeSet<String>,
     /// Drained before.
     given_up: BTreeSet<String>,
+}
+
+/// What tells a change of the catalog that was made from one that was not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MarkedChange {
+    /// Of the catalog before anybody else changed it meanwhile: the change makes this one, or a later one.
+    revision: u64,
+    /// It has a version of that revision or of a later one then. One that runs, of which nobody else makes one: changes of those come one
+    /// by one.
+    object: ObjectId,
+}
+
+impl MarkedChange {
+    /// Of a change that would come to this; none where nothing differs.
+    pub(super) fn of(preview: &Committed) -> Option<Self> {
+        let changed = preview.objects.iter().filter(|object| object.done != EditDone::Unchanged);
+        let changed = changed.min_by_key(|object| folder_kind(object.kind).is_none())?;
+        Some(Self { revision: preview.revision, object: changed.id.clone() })
+    }
 }
 
 /// Why `endings.json` does not say what it should.
@@ -88,6 +110,16 @@ fn read_file(path: &Path) -> Result<Option<EndingsFile>, EndingsError> {
     Ok(Some(serde_json::from_value(value)?))
 }
 
+/// What the syncs need that a server before has let drain; also of those that may not, where the catalog has not what it was to have.
+pub(super) fn kept_at_start(data: &Path) -> Result<KeptDocuments, AppError> {
+    Ok(read_at_start(data)?.map(|file| file.syncs).unwrap_or_default())
+}
+
+fn read_at_start(data: &Path) -> Result<Option<EndingsFile>, AppError> {
+    let path = paths::endings(data);
+    read_file(&path).map_err(|error| AppError::Foreign { reason: error.to_string(), path })
+}
+
 /// The syncs that drain: what they need, and how far they have to come.
 #[derive(Debug, Clone)]
 pub(super) struct DrainingSyncs {
@@ -98,14 +130,29 @@ pub(super) struct DrainingSyncs {
 
 impl DrainingSyncs {
     /// As a server before has left them. Syncs that it has given up are ended, and so is one of which nobody knows any more what it
-    /// needs. What ends by a change of the catalog that was not made, by its `revision`, does not. Nothing of the log is open yet.
-    pub(super) fn open(data: &Path, state: &mut State, revision: u64) -> Result<Self, AppError> {
-        let file = paths::endings(data);
-        let foreign = |error: EndingsError| AppError::Foreign { path: file.clone(), reason: error.to_string() };
-        let kept = read_file(&file).map_err(foreign)?;
+    /// needs. What ends by a change that the `catalog` does not have, does not. Nothing of the log is open yet.
+    pub(super) async fn open(
+        data: &Path,
+        state: &mut State,
+        catalog: Option<&FolderCatalog>,
+    ) -> Result<Self, AppError> {
+        let uncommitted = read_at_start(data)?.and_then(|kept| kept.uncommitted);
+        let is_made = match (uncommitted, catalog) {
+            (Some(UncommittedEndings { change, .. }), Some(catalog)) => {
+                catalog.has_version(&change.object, change.revision).await?
+            }
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        Self::as_left(data, state, is_made)
+    }
+
+    /// The same, where it is known whether the change was made that is marked.
+    fn as_left(data: &Path, state: &mut State, is_made: bool) -> Result<Self, AppError> {
+        let kept = read_at_start(data)?;
         let (kept, uncommitted) = kept.map(|kept| (kept.syncs, kept.uncommitted)).unwrap_or_default();
-        let mut draining = Self { file, kept, ends: BTreeMap::new() };
-        if let Some(uncommitted) = uncommitted.filter(|uncommitted| revision < uncommitted.revision) {
+        let mut draining = Self { file: paths::endings(data), kept, ends: BTreeMap::new() };
+        if let Some(uncommitted) = uncommitted.filter(|_| !is_made) {
             draining.undo(uncommitted, state)?;
         }
         let mut given_up = BTreeSet::new();
@@ -215,11 +262,11 @@ impl DrainingSyncs {
         record().map_err(|error: StateError| error.to_string())
     }
 
-    /// What is not true before the catalog has come to a revision.
+    /// What is not true before the catalog has a change.
     fn uncommitted(&self, begun: &BegunEndings) -> Option<UncommittedEndings> {
-        let revision = begun.revision?;
+        let change = begun.change.clone()?;
         let (given_up, begun) = begun.syncs.keys().cloned().partition(|sync| self.kept.contains_key(sync));
-        Some(UncommittedEndings { revision, begun, given_up })
+        Some(UncommittedEndings { change, begun, given_up })
     }
 
     /// Puts in place what [`DrainingSyncs::begin`] has written.
@@ -257,10 +304,7 @@ impl DrainingSyncs {
 
     fn write(&self, kept: &KeptDocuments, uncommitted: Option<UncommittedEndings>) -> std::io::Result<()> {
         if kept.is_empty() && uncommitted.is_none() {
-            return match std::fs::remove_file(&self.file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
+            return whole_file::remove(&self.file);
         }
         let file = EndingsFile { format: FORMAT, syncs: kept.clone(), uncommitted };
         whole_file::replace(&self.file, &serde_json::to_vec(&file)?)
@@ -276,8 +320,8 @@ pub(super) struct BegunEndings {
     pub(super) syncs: BTreeMap<String, EndingKind>,
     /// The log as it ends now, in each partition.
     pub(super) ends: Vec<Position>,
-    /// The revision of the catalog that makes it true; none where the catalog is not changed by it.
-    pub(super) revision: Option<u64>,
+    /// The change of the catalog that makes it true; none where the catalog is not changed by it.
+    pub(super) change: Option<MarkedChange>,
 }
 
 /// Records that a sync has not had, by the files of a data directory: the most that there can be.
@@ -350,149 +394,4 @@ fn counted(log: &dyn Log, range: &Range<u64>, source: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-    use tidegate_log::{Frames, LogSettings, SegmentLog};
-
-    use super::*;
-    use crate::config::KeptDocument;
-
-    fn kept(sync: &str) -> KeptDocuments {
-        let object = ObjectRef::new(ObjectRefKind::Sync, sync);
-        let document = serde_json::json!({"source": "web"});
-        let document = KeptDocument { object, document, replaces: true, catalog: None };
-        KeptDocuments::from([(sync.to_owned(), vec![document])])
-    }
-
-    fn begun(sync: &str, kind: EndingKind, kept: KeptDocuments) -> BegunEndings {
-        let syncs = BTreeMap::from([(sync.to_owned(), kind)]);
-        BegunEndings { kept, syncs, ends: vec![Position::new(0, 5)], revision: None }
-    }
-
-    #[test]
-    fn a_drain_is_found_again_and_what_was_given_up_is_ended() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = paths::state(dir.path());
-        let mut opened = State::open(&state).unwrap();
-        opened.record_starts(&[("crm", 0), ("ads", 2)]).unwrap();
-        let mut draining = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        assert!(draining.kept().is_empty() && !paths::endings(dir.path()).exists());
-        let drain = begun("crm", EndingKind::Drain, kept("crm"));
-        draining.begin(&drain, &state).unwrap();
-        draining.begun(drain).unwrap();
-        let abandon = begun("ads", EndingKind::Abandon, draining.kept().clone());
-        draining.begin(&abandon, &state).unwrap();
-        let again = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        assert_eq!(again.kept(), &kept("crm"));
-        assert_eq!(again.ends().collect::<Vec<_>>(), [("crm", &[Position::new(0, 5)][..])]);
-        let ended = opened.ended_syncs().unwrap();
-        assert_eq!((ended[0].sync.as_str(), ended[0].abandoned), ("ads", 3));
-        // What it needs is gone: it has nothing more to deliver, or nobody can.
-        std::fs::remove_file(paths::endings(dir.path())).unwrap();
-        let last = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        assert!(last.kept().is_empty() && opened.endings().unwrap().is_empty());
-        assert_eq!(opened.ended_syncs().unwrap()[1].abandoned, 5);
-    }
-
-    #[test]
-    fn a_drain_that_had_just_begun_goes_on_and_one_that_is_taken_back_leaves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = paths::state(dir.path());
-        let mut opened = State::open(&state).unwrap();
-        let mut draining = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        draining.put(kept("crm")).unwrap();
-        let again = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        assert_eq!(again.ends().count(), 1);
-        assert_eq!(opened.endings().unwrap().len(), 1);
-        // It is given up, and then not.
-        let abandon = begun("crm", EndingKind::Abandon, KeptDocuments::new());
-        again.begin(&abandon, &state).unwrap();
-        assert_eq!(opened.endings().unwrap()[0].kind, EndingKind::Abandon);
-        again.take_back(&abandon, &state);
-        assert_eq!(opened.endings().unwrap()[0].kind, EndingKind::Drain);
-        assert_eq!(read(&paths::endings(dir.path())).unwrap(), kept("crm"));
-    }
-
-    #[test]
-    fn what_ends_by_a_change_of_the_catalog_that_was_not_made_does_not_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = paths::state(dir.path());
-        let mut opened = State::open(&state).unwrap();
-        opened.record_starts(&[("crm", 0), ("ads", 2)]).unwrap();
-        let mut draining = DrainingSyncs::open(dir.path(), &mut opened, 0).unwrap();
-        let drain = begun("crm", EndingKind::Drain, kept("crm"));
-        draining.begin(&drain, &state).unwrap();
-        draining.begun(drain).unwrap();
-        let both = BTreeMap::from([("crm", EndingKind::Abandon), ("ads", EndingKind::Drain)]);
-        let order = BegunEndings {
-            kept: kept("ads"),
-            syncs: both.into_iter().map(|(sync, kind)| (sync.to_owned(), kind)).collect(),
-            ends: vec![Position::new(0, 5)],
-            revision: Some(8),
-        };
-        draining.begin(&order, &state).unwrap();
-        // The server was killed before the catalog had it.
-        let again = DrainingSyncs::open(dir.path(), &mut opened, 7).unwrap();
-        assert_eq!(again.kept(), &kept("crm"));
-        let ends = opened.endings().unwrap();
-        assert_eq!(
-            ends.iter().map(|end| (end.sync.as_str(), end.kind)).collect::<Vec<_>>(),
-            [("crm", EndingKind::Drain)]
-        );
-        assert!(opened.ended_syncs().unwrap().is_empty());
-        // And now after.
-        again.begin(&order, &state).unwrap();
-        let last = DrainingSyncs::open(dir.path(), &mut opened, 8).unwrap();
-        assert_eq!(last.kept(), &kept("ads"));
-        assert_eq!(opened.ended_syncs().unwrap()[0].sync, "crm");
-    }
-
-    #[test]
-    fn a_file_of_a_newer_build_is_refused_by_its_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = paths::endings(dir.path());
-        std::fs::write(&path, r#"{"format": 2, "how": "else"}"#).unwrap();
-        assert!(read(&path).unwrap_err().to_string().starts_with("format 2, and this build supports up to 1"));
-        std::fs::write(&path, "{").unwrap();
-        assert!(matches!(read(&path), Err(EndingsError::Damaged(_))));
-    }
-
-    #[test]
-    fn what_is_given_up_is_counted_by_its_source() {
-        let dir = tempfile::tempdir().unwrap();
-        let (log, writer, _) = SegmentLog::open(dir.path(), LogSettings::default(), 0, 0).unwrap();
-        let writer = writer.run().unwrap();
-        let log: Arc<dyn Log> = Arc::new(log);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for source in ["web", "app", "web", "web"] {
-            let record = Record {
-                problem: None,
-                route: None,
-                received_at_us: 1,
-                source,
-                ip: "",
-                message_id: "",
-                sent_at: "",
-                context: b"",
-                integrations: b"",
-                event: b"{}",
-            };
-            let (mut shared, mut own) = (Vec::new(), Vec::new());
-            record.write_shared(&mut shared);
-            record.write_own(&mut own);
-            let mut frames = Frames::default();
-            frames.begin(|out| out.extend_from_slice(&shared));
-            frames.push(|out| out.extend_from_slice(&own));
-            runtime.block_on(log.append(0, frames)).unwrap();
-        }
-        assert_eq!(records_of(&*log, 0..4, Some("web")), 3);
-        assert_eq!(records_of(&*log, 1..3, Some("web")), 1);
-        assert_eq!(records_of(&*log, 0..4, None), 4);
-        assert_eq!(records_of(&*log, Range { start: 4, end: 2 }, Some("web")), 0);
-        log.close();
-        drop(log);
-        writer.join().unwrap();
-    }
-}
+mod tests;

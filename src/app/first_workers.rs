@@ -1,8 +1,9 @@
-//! The workers that a server begins with.
+//! The workers that a server begins with, and what the log keeps for syncs that have none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_state::StateError;
 use tokio::runtime::Handle;
 
@@ -48,4 +49,27 @@ pub(super) fn ready(
         }
     }
     Ok((syncs, workers))
+}
+
+/// Has the log keep what waits for syncs that ran before and cannot run now, until they can again or end.
+pub(super) fn hold_left_out(
+    syncs: &mut RunningSyncs,
+    left_out: &BTreeMap<ObjectRef, String>,
+    workspace: &Workspace,
+    partitions: &[OpenPartition],
+) -> Result<(), StateError> {
+    let is_held =
+        |object: &&ObjectRef| object.kind == ObjectRefKind::Sync && !workspace.syncs.contains_key(&object.key);
+    for ObjectRef { key, .. } in left_out.keys().filter(is_held) {
+        let next = |one: &OpenPartition| {
+            let (cursor, first) = (one.state.cursor(key)?, one.state.starts()?.get(key).copied());
+            Ok::<Option<u64>, StateError>(cursor.max(first))
+        };
+        let cursors: Vec<Option<u64>> = partitions.iter().map(next).collect::<Result<_, _>>()?;
+        if cursors.iter().any(Option::is_some) {
+            let cursors: Vec<u64> = cursors.into_iter().map(Option::unwrap_or_default).collect();
+            syncs.hold(key, &cursors);
+        }
+    }
+    Ok(())
 }

@@ -243,6 +243,11 @@ impl Live {
 
     /// Puts rules in place, under a number that is recorded first.
     pub(super) fn put(&self, next: NextLive) -> Result<u64, AppError> {
+        fail::fail_point!("rules_recorded", |_| Err(AppError::Io {
+            action: "could not write",
+            path: "state.db".into(),
+            cause: std::io::ErrorKind::StorageFull.into(),
+        }));
         let NextLive { parts, mut rules } = next;
         rules.revision = self.begin(&parts, &rules)?;
         let revision = rules.revision;

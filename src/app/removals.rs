@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::change_plan::ChangePlan;
 use super::destinations;
 use super::running_syncs::Delivering;
+use crate::api::ALL_THAT_END;
 use crate::config::Workspace;
 
 /// For requests that are under way.
@@ -67,13 +68,15 @@ impl Removals {
     pub(super) fn decided(&self, asked: &AskedEndings, old: &Workspace) -> Result<AskedEndings, String> {
         let goes = |source: &str| self.sources.contains(source) || old.ending.sources.contains(source);
         let is_draining = |name: &str| old.ending.syncs.contains(name);
-        let strange = asked.keys().find(|name| !self.syncs.contains_key(*name) && !goes(name) && !is_draining(name));
+        let is_known =
+            |name: &str| name == ALL_THAT_END || self.syncs.contains_key(name) || goes(name) || is_draining(name);
+        let strange = asked.keys().find(|name| !is_known(name));
         if let Some(name) = strange {
             return Err(format!("{name:?} is named, and neither a sync nor a source of this name would be taken away"));
         }
         let ending = |name: &String| {
             let source = old.syncs.get(name).map(|sync| sync.source.0.as_str()).filter(|source| goes(source));
-            let ending = asked.get(name).or_else(|| asked.get(source?))?;
+            let ending = asked.get(name).or_else(|| asked.get(source?)).or_else(|| asked.get(ALL_THAT_END))?;
             Some((name.clone(), *ending))
         };
         Ok(self.syncs.keys().filter_map(ending).collect())
@@ -95,14 +98,17 @@ impl Removals {
         if told.is_empty() { Ok(()) } else { Err(told) }
     }
 
-    /// What is paused does not drain.
+    /// What is paused does not drain, nor what cannot run.
     pub(super) fn refuse_paused(&self, drained: &BTreeSet<String>, old: &Workspace) -> Result<(), Vec<String>> {
-        let paused = drained.iter().filter(|name| self.syncs.contains_key(*name) && old.is_sync_paused(name));
-        let told = paused.map(|name| {
-            format!(
-                "sync {name} is paused, itself or by its destination, and would never drain: let it go on first, or give up what \
-                 waits for it with `--abandon {name}`"
-            )
+        let told = drained.iter().filter(|name| self.syncs.contains_key(*name)).filter_map(|name| {
+            let why = match old.syncs.contains_key(name) {
+                false => "cannot run",
+                true if old.is_sync_paused(name) => "is paused, itself or by its destination,",
+                true => return None,
+            };
+            Some(format!(
+                "sync {name} {why} and would never drain: let it go on first, or give up what waits for it with `--abandon {name}`"
+            ))
         });
         let told: Vec<String> = told.collect();
         if told.is_empty() { Ok(()) } else { Err(told) }
@@ -195,6 +201,13 @@ mod tests {
         let both =
             removals.decided(&asked(&[("three", SyncEnding::Drain), ("app", SyncEnding::Abandon)]), &old).unwrap();
         assert_eq!(both, asked(&[("three", SyncEnding::Drain), ("two", SyncEnding::Abandon)]));
+        let all = removals.decided(&asked(&[("three", SyncEnding::Drain), ("*", SyncEnding::Abandon)]), &old).unwrap();
+        assert_eq!(all, both);
+        let nobody = BTreeSet::from(["gone".to_owned(), "three".to_owned()]);
+        let mut with_gone = removals.clone();
+        with_gone.syncs.insert("gone".to_owned(), Duration::ZERO);
+        let refused = with_gone.refuse_paused(&nobody, &old).unwrap_err();
+        assert!(refused.len() == 1 && refused[0].contains("sync gone cannot run"), "{refused:?}");
         for stays in ["one", "web", "absent"] {
             let refused = removals.decided(&asked(&[(stays, SyncEnding::Drain)]), &old).unwrap_err();
             assert!(refused.contains(stays) && refused.contains("taken away"), "{refused}");

@@ -63,7 +63,7 @@ pub(super) struct RunningParts {
     draining: DrainingSyncs,
     /// Syncs that drain and read no further.
     settled: BTreeSet<String>,
-    /// Where what has drained could not be ended: when it is tried again.
+    /// When it is looked again whether what drains can be ended.
     drained_again_at: Instant,
     /// Objects that cannot run, each with the reason.
     left_out: BTreeMap<ObjectRef, String>,
@@ -164,6 +164,7 @@ impl RunningParts {
         look_at_draining.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut is_look_due = false;
+            // What comes at its time comes before orders, of which there may be one always.
             let request = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -180,8 +181,6 @@ impl RunningParts {
                     }
                     continue;
                 }
-                Some(request) = asked.recv() => Some(request),
-                Some(()) = hung_up.recv() => None,
                 _ = look_at_draining.tick(), if !self.draining.kept().is_empty() => {
                     is_look_due = true;
                     None
@@ -190,6 +189,8 @@ impl RunningParts {
                     self.look();
                     continue;
                 }
+                Some(()) = hung_up.recv() => None,
+                Some(request) = asked.recv() => Some(request),
             };
             if is_look_due {
                 tokio::select! {
@@ -230,16 +231,16 @@ impl RunningParts {
             return self.put(wanted, asked, None).await;
         };
         // Who may not do it is told before anything is read for them.
-        let preview = self.reader.catalog.preview(order).await;
-        let preview = preview.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        let preview = self.reader.preview(order).await?;
         if preview.committed.is_repeated {
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
         let wanted = self.reader.of_order(&self.told.folder, kept, (order, &preview), &self.left_out).await?;
         if is_dry_run {
+            self.prepare(wanted, asked).await?;
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
-        self.put(wanted, asked, Some(order)).await
+        self.put(wanted, asked, Some((order, &preview.committed))).await
     }
 
     /// What runs, of which nothing was changed.
@@ -255,12 +256,13 @@ impl RunningParts {
         }
     }
 
-    /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was ordered.
+    /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was `ordered`: the order,
+    /// and what it would come to.
     async fn put(
         &mut self,
         wanted: WantedWorkspace,
         asked: &AskedEndings,
-        order: Option<&CatalogOrder>,
+        ordered: Option<(&CatalogOrder, &Committed)>,
     ) -> Result<OrderDone, ReloadRefusal> {
         let (live, runtimes) = (Arc::clone(&self.live), Arc::clone(&self.runtimes));
         let hold = async { (live.hold().await, runtimes.hold().await) };
@@ -268,14 +270,14 @@ impl RunningParts {
         let _held = timeout(HOLD_MAX, hold).await.map_err(busy)?;
         let next = self.prepare(wanted, asked).await?;
         self.make_way_for(&next).await?;
-        let begun = match self.begin_endings(&next, order.is_some()) {
+        let begun = match self.begin_endings(&next, ordered.map(|(_, preview)| preview)) {
             Ok(begun) => begun,
             Err(refusal) => {
                 self.door.put(&self.workspace, HashSet::new());
                 return Err(refusal);
             }
         };
-        let committed = match self.commit(order).await {
+        let committed = match self.commit(ordered.map(|(order, _)| order)).await {
             Ok(committed) => committed,
             Err(refusal) => {
                 self.draining.take_back(&begun, &self.state_file);
@@ -286,13 +288,14 @@ impl RunningParts {
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
-                self.draining.take_back(&begun, &self.state_file);
                 self.door.put(&self.workspace, HashSet::new());
                 let error = error.to_string();
-                return Err(match committed {
-                    Some(_) => ReloadRefusal::NotInPlace(error),
-                    None => ReloadRefusal::Failed(error),
-                });
+                if committed.is_some() {
+                    // What ends by the change is written down, and a start goes by that.
+                    return Err(ReloadRefusal::NotInPlace(error));
+                }
+                self.draining.take_back(&begun, &self.state_file);
+                return Err(ReloadRefusal::Failed(error));
             }
         };
         // From here on nothing refuses the whole.
@@ -331,7 +334,7 @@ impl RunningParts {
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         self.note_errors();
         self.reader.catalog.note(&workspace);
-        if order.is_none()
+        if ordered.is_none()
             && let Some(revision) = self.reader.catalog.follow(&self.told.folder).await
         {
             self.report.catalog_revision = revision;

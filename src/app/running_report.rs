@@ -110,12 +110,8 @@ impl RunningReport {
 
     /// This object runs as it is wanted.
     pub(super) fn runs(&mut self, object: &ObjectRef) {
-        if let Some(one) = self.find(object)
-            && one.is_behind()
-        {
-            one.running = one.wanted;
-            one.since = time::format(clock::now_us());
-            one.error = None;
+        if let Some(one) = self.find(object) {
+            follows(one);
         }
     }
 
@@ -145,8 +141,7 @@ impl RunningReport {
 
     /// All but these run as they are wanted.
     pub(super) fn run_all_but(&mut self, others: &BTreeSet<ObjectRef>) {
-        let objects: Vec<ObjectRef> = self.objects.iter().map(|one| one.object.clone()).collect();
-        objects.iter().filter(|object| !others.contains(object)).for_each(|object| self.runs(object));
+        self.objects.iter_mut().filter(|one| !others.contains(&one.object)).for_each(follows);
     }
 
     /// Those that do not run as they are wanted.
@@ -174,6 +169,15 @@ impl RunningReport {
     /// Keeps this in the place of what was kept before.
     pub(super) fn write(&self, path: &Path) -> std::io::Result<()> {
         whole_file::replace_quickly(path, &serde_json::to_vec(self)?)
+    }
+}
+
+/// An object runs as it is wanted.
+fn follows(one: &mut ObjectRunning) {
+    if one.is_behind() {
+        one.running = one.wanted;
+        one.since = time::format(clock::now_us());
+        one.error = None;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The state file at the start: looked at before anything is written to it, refused when it is damaged or another
 //! directory's, made anew when it was lost.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use super::continuity::{self, Past};
 use super::findings::{self, Finding};
 use super::running_report::{self, RunningReportError};
 use super::{AppError, data_id, paths};
-use crate::config::{DestinationKind, Workspace};
+use crate::config::{DestinationKind, KeptDocuments, Workspace, needs_plugin};
 
 /// The state, and what is known of its past.
 pub(super) struct StartedState {
@@ -26,8 +27,10 @@ pub(super) struct StartedState {
 /// What a start without the right state would do.
 const REBUILD: &str = "Start with `tidegate serve --rebuild-state`";
 
-pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
+/// Opens the state of a workspace, beside which the syncs of `kept` drain.
+pub(super) fn open(workspace: &Workspace, kept: &KeptDocuments) -> Result<StartedState, AppError> {
     let path = paths::state(&workspace.data);
+    let plugins = plugin_syncs(workspace, kept);
     refuse_newer_findings(paths::findings(&workspace.data))?;
     refuse_newer_report(paths::running(&workspace.data))?;
     let beside = of_directory(&workspace.data)?;
@@ -38,13 +41,12 @@ pub(super) fn open(workspace: &Workspace) -> Result<StartedState, AppError> {
             tracing::error!(file = %path.display(), what, "the state file is damaged");
             Some(move_away(&path)?)
         }
-        Some(what) => return Err(AppError::StateDamaged { path, what, follows: follows(workspace) }),
+        Some(what) => return Err(AppError::StateDamaged { path, what, follows: follows(&plugins) }),
         None => None,
     };
     let lost = moved.is_some() || (!was_there && (beside.is_some() || has_segments(&paths::log(&workspace.data))));
     let own = if was_there && moved.is_none() { known_identity(&path)? } else { None };
     let past = past(lost, was_there, own.as_ref(), beside.as_ref(), &path)?;
-    let plugins = plugin_syncs(workspace);
     let repeated = continuity::repeats(past, &plugins);
     if !repeated.is_empty() && !workspace.rebuild_state {
         let what = if past == Past::Lost { "is not there, and a log is" } else { "is an older copy" };
@@ -205,16 +207,20 @@ fn move_away(path: &Path) -> Result<PathBuf, AppError> {
     Ok(named(&away))
 }
 
-fn plugin_syncs(workspace: &Workspace) -> Vec<&str> {
+/// The syncs whose cursors are in the state alone.
+fn plugin_syncs<'s>(workspace: &'s Workspace, kept: &'s KeptDocuments) -> Vec<&'s str> {
     let is_plugin = |destination: &str| {
         workspace.destinations.get(destination).is_some_and(|found| matches!(found.kind, DestinationKind::Plugin(_)))
     };
-    workspace.syncs.iter().filter(|(_, sync)| is_plugin(&sync.destination.0)).map(|(name, _)| name.as_str()).collect()
+    let syncs = workspace.syncs.iter().filter(|(_, sync)| is_plugin(&sync.destination.0));
+    let draining = kept.iter().filter(|(_, documents)| needs_plugin(documents));
+    let names: BTreeSet<&str> =
+        syncs.map(|(name, _)| name.as_str()).chain(draining.map(|(name, _)| name.as_str())).collect();
+    names.into_iter().collect()
 }
 
 /// What is lost with the state file.
 fn follows(workspace: &Workspace) -> String {
-    let plugins = plugin_syncs(workspace);
     let repeated = if plugins.is_empty() {
         String::new()
     } else {

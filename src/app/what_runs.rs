@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_catalog::{CatalogError, CatalogOrder, CatalogSnapshot, OrderPreview, SecretValue};
+use tidegate_catalog::{CatalogError, CatalogOrder, CatalogSnapshot, EditDone, ObjectKind, OrderPreview, SecretValue};
 use tidegate_document::problem::Problem;
 use tokio::time::timeout;
 
@@ -67,6 +67,8 @@ pub(super) struct ToldWorkspace {
     paused: BTreeSet<ObjectRef>,
     /// A secret that is being written.
     written: Option<(String, SecretValue)>,
+    /// Secrets that are being deleted.
+    deleted: BTreeSet<String>,
     /// Of the catalog.
     revision: u64,
 }
@@ -74,7 +76,8 @@ pub(super) struct ToldWorkspace {
 impl ToldWorkspace {
     fn of(folder: Arc<WorkspaceDocuments>, snapshot: &CatalogSnapshot) -> Self {
         let documents = folder.overlaid(snapshot);
-        Self { folder, documents, paused: paused(snapshot), written: None, revision: snapshot.revision }
+        let (paused, revision) = (paused(snapshot), snapshot.revision);
+        Self { folder, documents, paused, written: None, deleted: BTreeSet::new(), revision }
     }
 
     /// The secrets that are named, also by what is kept.
@@ -85,6 +88,7 @@ impl ToldWorkspace {
     ) -> Result<BTreeMap<String, SecretValue>, CatalogError> {
         let mut secrets = catalog.secrets(self.documents.with_kept(kept).secrets_named()).await?;
         secrets.extend(self.written.clone());
+        secrets.retain(|name, _| !self.deleted.contains(name));
         Ok(secrets)
     }
 }
@@ -109,6 +113,11 @@ pub(super) struct WorkspaceReader {
 }
 
 impl WorkspaceReader {
+    /// What an order would do.
+    pub(super) async fn preview(&self, order: &CatalogOrder) -> Result<OrderPreview, ReloadRefusal> {
+        answered(self.catalog.preview(order)).await
+    }
+
     /// The folder read again, with the catalog as it is. It is right by itself, so that a start takes it as well.
     pub(super) async fn of_folder(
         &self,
@@ -118,7 +127,7 @@ impl WorkspaceReader {
         let (dir, data) = (self.dir.clone(), self.data.clone());
         let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
         let (folder, _) = blocking(read).await?.map_err(ReloadRefusal::Problems)?;
-        let snapshot = self.catalog.snapshot().await.map_err(refused)?;
+        let snapshot = answered(self.catalog.snapshot()).await?;
         let told = ToldWorkspace::of(Arc::new(folder), &snapshot);
         self.resolved(Arc::new(told), kept, left_out.keys().cloned().collect()).await
     }
@@ -142,6 +151,9 @@ impl WorkspaceReader {
         {
             told.written = Some((write.name.clone(), write.value.clone()));
         }
+        let deleted = preview.committed.objects.iter().filter(|one| one.done == EditDone::Deleted);
+        let secrets = deleted.filter(|one| one.kind == ObjectKind::Secret).map(|one| one.name.clone());
+        told.deleted = secrets.collect();
         self.resolved(Arc::new(told), kept, left_out).await
     }
 
@@ -161,7 +173,7 @@ impl WorkspaceReader {
         kept: KeptDocuments,
         left_out: BTreeSet<ObjectRef>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
-        let secrets = told.secrets(&self.catalog, &kept).await.map_err(refused)?;
+        let secrets = answered(told.secrets(&self.catalog, &kept)).await?;
         let (dir, data) = (self.dir.clone(), self.data.clone());
         let (asked, beside) = (Arc::clone(&told), kept.clone());
         let resolve = move || resolve((&dir, &data), (&asked, &beside), &secrets, MayBeLeftOut::These(&left_out));
@@ -170,8 +182,14 @@ impl WorkspaceReader {
     }
 }
 
-fn refused(error: CatalogError) -> ReloadRefusal {
-    ReloadRefusal::Catalog(Box::new(error))
+/// What the catalog says, which has no more time than files.
+async fn answered<T>(asked: impl Future<Output = Result<T, CatalogError>>) -> Result<T, ReloadRefusal> {
+    let late = |_| {
+        let seconds = READING_MAX.as_secs();
+        ReloadRefusal::Failed(format!("the catalog did not answer within {seconds} seconds"))
+    };
+    let answer = timeout(READING_MAX, asked).await.map_err(late)?;
+    answer.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))
 }
 
 /// Reads files away from the threads that serve.
@@ -229,5 +247,7 @@ fn resolve(
     };
     let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may)?;
     resolved.workspace.paused_by_hand.clone_from(&told.paused);
+    let sources = resolved.left_out.keys().filter(|object| object.kind == ObjectRefKind::Source);
+    resolved.workspace.left_out_sources = sources.map(|object| object.key.clone()).collect();
     Ok(resolved)
 }

@@ -161,6 +161,14 @@ impl WorkspaceDocuments {
     }
 }
 
+/// Whether what is kept of a sync has a destination that is a plugin.
+#[must_use]
+pub fn needs_plugin(kept: &[KeptDocument]) -> bool {
+    let is_plugin =
+        |kept: &KeptDocument| kept.object.kind == ObjectRefKind::Destination && kept.document["kind"] == "plugin";
+    kept.iter().any(is_plugin)
+}
+
 /// Where a file would be that says the same; of what the catalog had, what stands for a file in problems.
 fn file(object: &ObjectRef, is_of_catalog: bool) -> PathBuf {
     let ending = if object.kind == ObjectRefKind::ContractFile { "" } else { ".yaml" };
@@ -226,6 +234,7 @@ mod tests {
         let (dir, before) = folder(&[WEB, DB, SYNC, DOMAIN, SOLD]);
         let (before, workspace) = resolved(dir.path(), &before, &KeptDocuments::new()).unwrap();
         let kept = workspace.kept_for(&before, "crm", &CLOSED);
+        assert!(!needs_plugin(&kept));
         let text = serde_json::to_string(&kept).unwrap();
         assert!(!text.contains("${KEY}") && text.contains(CLOSED.closed_key), "{text}");
         let kept = KeptDocuments::from([("crm".to_owned(), serde_json::from_str(&text).unwrap())]);

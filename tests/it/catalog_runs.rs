@@ -2,6 +2,7 @@
 
 mod applied;
 mod ended;
+mod left_out;
 
 use serde_json::{Value, json};
 

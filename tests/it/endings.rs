@@ -192,6 +192,53 @@ fn a_sync_made_again_under_its_name_starts_anew() {
 }
 
 #[test]
+fn a_sync_made_again_while_the_one_before_drains_begins_once_that_has_ended() {
+    let running = Reloading::of(two_sources());
+    let held = behind(&running);
+    assert_eq!(running.page(FIRST, "b"), 200);
+    running.remove("syncs/app.yaml");
+    assert_eq!(reloaded(&running, &json!({"drain": ["app"]}))["draining"], json!(["app"]));
+    running.workspace.write("syncs/app.yaml", "source: app\ndestination: second\n");
+    assert!(syncs(&reloaded(&running, &json!({}))).is_empty(), "the one before goes on");
+    assert_eq!(running.page(FIRST, "c"), 200);
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    assert_eq!(ended(&running)["abandoned"], 0);
+    assert_eq!(running.page(FIRST, "d"), 200);
+    running.wait("the new one delivers", |status| status["syncs"]["app"]["lag"] == 0);
+    // Nothing of the one before is left, which the next start would end.
+    let Reloading { workspace, server, .. } = running;
+    server.stop();
+    let running = Reloading::of(workspace);
+    assert_eq!(running.page(FIRST, "e"), 200);
+    running.wait("it goes on", |status| status["syncs"]["app"]["lag"] == 0);
+    assert_eq!(running.workspace.status()["endings"]["ended"].as_array().unwrap().len(), 1);
+    let second = running.workspace.data().join("second.db");
+    running.server.stop();
+    assert_eq!(pages(&second), ["a", "b", "c", "d", "e"]);
+}
+
+#[test]
+fn a_drain_is_given_up_though_another_sync_of_its_name_waits_to_begin() {
+    let running = Reloading::of(two_sources());
+    let held = behind(&running);
+    assert_eq!(running.page(FIRST, "b"), 200);
+    running.remove("syncs/app.yaml");
+    reloaded(&running, &json!({"drain": ["app"]}));
+    running.workspace.write("syncs/app.yaml", "source: app\ndestination: second\n");
+    let answer = reloaded(&running, &json!({"abandon": ["app"]}));
+    assert_eq!(syncs(&answer), [("app".to_owned(), "replace".to_owned())]);
+    assert_eq!(ended(&running)["abandoned"], 1);
+    held.execute_batch("ROLLBACK").unwrap();
+    drop(held);
+    // Its ledger stays, and it has what the log keeps above that.
+    running.wait("the new one delivers", |status| status["syncs"]["app"]["lag"] == 0);
+    let second = running.workspace.data().join("second.db");
+    running.server.stop();
+    assert_eq!(pages(&second), ["a", "b"]);
+}
+
+#[test]
 fn a_sync_to_a_warehouse_made_again_writes_no_row_twice() {
     let running = Reloading::of(two_sources());
     assert_eq!(running.page(FIRST, "a"), 200);
@@ -228,6 +275,23 @@ fn pending_events_ask_before_a_plugin_becomes_a_warehouse() {
     let file = running.workspace.data().join("crm.db");
     running.server.stop();
     assert_eq!(pages(&file), ["first-event"]);
+}
+
+#[test]
+fn a_start_without_the_state_of_a_drain_to_a_tool_is_refused() {
+    let far = Far::new(|_| Act::status(503));
+    let running = Reloading::of(Route::new(&far).workspace);
+    assert_eq!(running.page(&running.workspace.write_key, "first-event"), 200);
+    running.wait("it is pending", |status| status["syncs"]["web-to-crm"]["pending"] == 1);
+    running.remove("syncs/web-to-crm.yaml");
+    assert_eq!(reloaded(&running, &json!({"drain": ["web-to-crm"]}))["draining"], json!(["web-to-crm"]));
+    let Reloading { workspace, server, .. } = running;
+    server.kill();
+    for file in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(workspace.data().join(file));
+    }
+    let said = crate::reliability::refused(&workspace);
+    assert!(said.contains("web-to-crm") && said.contains("--rebuild-state"), "{said}");
 }
 
 #[test]

@@ -159,6 +159,21 @@ pub struct DraftQuery {
     pub state: Option<ShownDraftState>,
 }
 
+/// How a draft is approved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ApproveQuery {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// What waits for syncs that end by it is delivered first.
+    #[serde(default)]
+    pub drain: bool,
+    /// The same: what waits for them is given up, and counted.
+    #[serde(default)]
+    pub abandon: bool,
+}
+
 /// What became of a draft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

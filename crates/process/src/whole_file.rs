@@ -37,6 +37,18 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Removes a file, durably: no crash brings it back. One that is not there is removed already.
+///
+/// # Errors
+/// It is still there, or may be there again.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     // Such a file is made for its owner alone.
     let mut file = NamedTempFile::new_in(folder(path))?;
@@ -68,5 +80,8 @@ mod tests {
         replace_quickly(&path, b"four").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"four");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert!(!path.exists());
     }
 }

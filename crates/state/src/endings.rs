@@ -109,7 +109,7 @@ impl State {
 
     /// Ends a sync in every partition, in one transaction: what it did is kept, and where it was, where it began and what is pending
     /// for it goes, so that another sync of its name begins anew. `abandoned` are events of the log that it gives up; those that are
-    /// pending are added to them. `None` when nothing was known of it.
+    /// pending are added to them. `None` when it is not at its end: it has ended already, and its name may be another's by now.
     ///
     /// # Errors
     /// Nothing has changed.
@@ -132,11 +132,12 @@ impl State {
                 })
             })?;
             let remove = |table: &str| connection.execute(&format!("DELETE FROM {table} WHERE {OF_SYNC}"), [sync]);
-            let pending = remove("pending")?;
-            if pending + remove("syncs")? + remove("starts")? + remove("endings")? == 0 {
+            if remove("endings")? == 0 {
                 return Ok(());
             }
-            this.abandoned += pending as u64;
+            this.abandoned += remove("pending")? as u64;
+            remove("syncs")?;
+            remove("starts")?;
             keep(connection, &this)?;
             let sql = "DELETE FROM ended_syncs WHERE id <= (SELECT max(id) FROM ended_syncs) - ?1";
             connection.execute(sql, [ENDED_MAX])?;
@@ -290,8 +291,9 @@ mod tests {
         // Once more, after an answer that was lost.
         assert_eq!(state.end_sync("crm", 0, 78).unwrap(), None);
         assert_eq!(state.ended_syncs().unwrap().len(), 1);
-        // Another one of its name begins where it is told to.
+        // Another one of its name begins where it is told to, and an end of the one before that comes late is none of it.
         state.record_starts(&[("crm", 50)]).unwrap();
+        assert_eq!(state.end_sync("crm", 0, 79).unwrap(), None);
         assert_eq!(state.starts().unwrap()["crm"], 50);
     }
 
@@ -319,7 +321,6 @@ mod tests {
         let end = [Position::new(0, 20)];
         state.begin_ending("crm", EndingKind::Drain, &end).unwrap();
         state.begin_ending("crm-2", EndingKind::Drain, &end).unwrap();
-        state.end_sync("gone", 0, 1).unwrap();
         state.end_sync("crm-2", 0, 1).unwrap();
         state.begin_ending("crm-2", EndingKind::Abandon, &end).unwrap();
         state.connection.execute("UPDATE endings SET end = 21 WHERE sync = 'crm'", []).unwrap();

@@ -6,7 +6,9 @@ use tidegate_api_types::control::{ApplyFolder, ApplyQuery, FolderApplied};
 use tidegate_api_types::path;
 use tidegate_api_types::reload::WorkspaceProblem;
 use tidegate_api_types::workspace::FolderDocument;
-use tidegate_catalog::{CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, Verb, WantedObject, plan};
+use tidegate_catalog::{
+    CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, PlannedChange, Verb, WantedObject, plan,
+};
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::blobs::{has_blob, is_sha256};
@@ -76,8 +78,14 @@ pub(super) async fn apply(
         left: left.collect(),
         running: None,
     };
-    if planned.changes.is_empty() {
+    if planned.changes.is_empty() && endings.is_empty() {
         return Ok(axum::Json(applied));
+    }
+    let is_strange = |name: &&String| asked.abandon.contains(*name) && !touches(&planned, name);
+    if let Some(name) = endings.keys().find(is_strange).filter(|_| !asker.is_admin()) {
+        let detail =
+            format!("the folder changes nothing of {name:?}, and what drains is given up by admins of the workspace");
+        return Err(ApiRefusal::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask an admin to give it up"));
     }
     let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
     let change = change.ok_or_else(|| ApiRefusal::failed("the folder was not applied", &"its plan has problems"))?;
@@ -89,6 +97,18 @@ pub(super) async fn apply(
     };
     applied.changes = planned.changes.into_iter().map(planned_object).collect();
     Ok(axum::Json(applied))
+}
+
+/// Whether a plan changes or deletes the sync or the source of this name: the rights to do so are asked for with the change.
+fn touches(planned: &CatalogPlan, name: &str) -> bool {
+    planned.changes.iter().any(|change| {
+        let (kind, of) = match change {
+            PlannedChange::Create { .. } => return false,
+            PlannedChange::Update { content, .. } => (content.kind, &content.name),
+            PlannedChange::Delete { kind, name, .. } => (*kind, name),
+        };
+        matches!(kind, ObjectKind::Sync | ObjectKind::Source) && of == name
+    })
 }
 
 /// Why a plan of another revision is not applied.

@@ -9,7 +9,7 @@ use tidegate_catalog::{ActingPrincipal, Actor, Authority, ObjectId, ObjectKind, 
 use tidegate_process::clock;
 
 use crate::api::SharedApi;
-use crate::api::access::{Principal, WORKSPACE_DEFAULT};
+use crate::api::access::{Principal, WORKSPACE_DEFAULT, is_admin};
 use crate::api::refusal::ApiRefusal;
 
 /// What handlers are handed.
@@ -53,6 +53,11 @@ impl Requester {
             Principal::Admin => None,
             Principal::Acting(acting) => Some(acting),
         }
+    }
+
+    /// Whether they may do everything in the server's own workspace.
+    pub(super) fn is_admin(&self) -> bool {
+        self.acting().is_none_or(|acting| is_admin(acting))
     }
 
     pub(super) fn authority(&self) -> Authority {

@@ -3,7 +3,8 @@
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use hyper::http::request::Parts;
 use tidegate_api_types::control::{
-    DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState, ShownDraftedObject,
+    ApproveQuery, DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState,
+    ShownDraftedObject,
 };
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
 use tidegate_api_types::path;
@@ -21,6 +22,7 @@ use crate::api::SharedApi;
 use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
+use crate::api::reload::{ALL_THAT_END, endings};
 
 type DraftAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
 
@@ -107,17 +109,20 @@ pub(super) async fn propose(
     Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
 }
 
-/// Makes the change of a draft, with the rights of whoever approves it, who is not its author.
+/// Makes the change of a draft, with the rights of whoever approves it, who is not its author. Where events wait for syncs that end by it,
+/// `drain` or `abandon` says what becomes of them.
 #[utoipa::path(post, path = path::DRAFT_APPROVE, tag = "drafts", operation_id = "approve_draft",
-    params(("name" = String, Path), WorkspaceQuery), responses((status = 200, body = ChangeDone), ApiRefusal))]
+    params(("name" = String, Path), ApproveQuery), responses((status = 200, body = ChangeDone), ApiRefusal))]
 pub(super) async fn approve(
     State(shared): OfApi,
     asker: Requester,
     DraftInPath(id): DraftInPath,
-    Query(query): Query<WorkspaceQuery>,
+    Query(ApproveQuery { workspace, drain, abandon }): Query<ApproveQuery>,
 ) -> DraftAnswer<ChangeDone> {
-    let decision = decision(&asker, id, &query)?;
-    let ordered = shared.execute(CatalogOrder::Approve(decision), false).await?;
+    let all = |is_asked: bool| is_asked.then(|| ALL_THAT_END.to_owned()).into_iter().collect();
+    let endings = endings(all(drain), all(abandon))?;
+    let decision = decision(&asker, id, &WorkspaceQuery { workspace })?;
+    let ordered = shared.execute_with(CatalogOrder::Approve(decision), endings, false).await?;
     Ok(axum::Json(done(ordered.committed, false)))
 }
 

@@ -30,7 +30,13 @@ impl SharedApi {
         endings: BTreeMap<String, SyncEnding>,
         dry_run: bool,
     ) -> Result<DoneOrder, ApiRefusal> {
-        if runs(&order) {
+        let is_elsewhere = order.workspace() != WORKSPACE_DEFAULT;
+        if is_elsewhere && !endings.is_empty() {
+            let detail = format!("nothing of the workspace {:?} runs, and so nothing waits", order.workspace());
+            return Err(ApiRefusal::unprocessable("no-ending", detail, "leave `drain` and `abandon` away"));
+        }
+        // What drains is given up without any change of the catalog.
+        if runs(&order) || !endings.is_empty() {
             let done = self.order(order, endings, dry_run).await?;
             let committed = done.committed.ok_or_else(|| {
                 ApiRefusal::failed("the change was not made", &"nobody has said what became of the catalog")
@@ -47,7 +53,8 @@ impl SharedApi {
     }
 }
 
-/// Whether what runs may change with an order. Which objects a draft is about is known to the catalog, and every secret may be named.
+/// Whether what runs may change with an order. Which objects a draft is about is known to the catalog, and every secret may be named, also by
+/// what nobody but the running server knows: a sync that drains.
 fn runs(order: &CatalogOrder) -> bool {
     order.workspace() == WORKSPACE_DEFAULT
         && match order {
@@ -67,5 +74,6 @@ fn is_of_what_runs(id: &ObjectId) -> bool {
             | ObjectKind::Domain
             | ObjectKind::Event
             | ObjectKind::Component
+            | ObjectKind::Secret
     )
 }

@@ -147,6 +147,18 @@ fn what_says_the_same_changes_nothing() {
 }
 
 #[test]
+fn a_sync_that_was_ending_gives_way_to_another_of_its_name_that_says_the_same() {
+    let ((_old, mut before), (_new, mut after)) = (workspace(&[]), workspace(&[]));
+    before.ending.syncs.insert("web-db".to_owned());
+    assert_eq!(ChangePlan::between(&before, &after, &releases()), of_sync("web-db", SyncChange::Replace));
+    after.ending.syncs.insert("web-db".to_owned());
+    assert!(ChangePlan::between(&before, &after, &releases()).is_empty());
+    // One that begins to end goes on as it is.
+    before.ending.syncs.clear();
+    assert!(ChangePlan::between(&before, &after, &releases()).is_empty());
+}
+
+#[test]
 fn a_source_is_of_the_door_and_its_functions_are_of_the_rules() {
     let door = ChangePlan { door: true, ..ChangePlan::default() };
     let web = "kind: http\nfunctions: [clean]\nwrite_key: ";

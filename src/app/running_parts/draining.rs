@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXLOWER;
 use tidegate_api_types::workspace::SyncEnding;
+use tidegate_catalog::Committed;
 use tidegate_event::Position;
 use tidegate_process::clock;
 use tidegate_state::{EndingKind, State};
@@ -12,11 +13,14 @@ use tokio::time::{Instant, timeout};
 use super::{LOOK_INTERVAL, NextParts, RunningParts, SyncsUnderWay, WantedWorkspace, destination_ref};
 use crate::api::ReloadRefusal;
 use crate::app::change_plan::SyncChange;
-use crate::app::endings::BegunEndings;
+use crate::app::endings::{BegunEndings, MarkedChange};
 use crate::app::removals::{AskedEndings, Removals};
 use crate::app::running_syncs::SyncPlace;
 use crate::app::what_runs::READING_MAX;
 use crate::config::{DestinationKind, KeptDocuments, KeptNeeds, Workspace};
+
+/// How many times longer than counting what is pending the pause after it is.
+const COUNTING_SHARE: u32 = 20;
 
 impl RunningParts {
     /// What is kept once those drain as well that somebody wants to, of a change to `workspace`.
@@ -54,9 +58,13 @@ impl RunningParts {
         self.draining.without(&given_up)
     }
 
-    /// Writes down which syncs end by a change, before anything of it is in place. Where the catalog is to be changed by it, that counts
-    /// once the catalog has come so far.
-    pub(super) fn begin_endings(&self, next: &NextParts, is_of_catalog: bool) -> Result<BegunEndings, ReloadRefusal> {
+    /// Writes down which syncs end by a change, before anything of it is in place. Where the catalog is to be changed by it, to what
+    /// `preview` says, that counts once the catalog has that change.
+    pub(super) fn begin_endings(
+        &self,
+        next: &NextParts,
+        preview: Option<&Committed>,
+    ) -> Result<BegunEndings, ReloadRefusal> {
         let places = self.syncs.places();
         let end = |place: &SyncPlace| Position::new(place.refiner.partition(), place.log.committed());
         let kind = |name: &String| match next.decided.get(name) {
@@ -68,7 +76,7 @@ impl RunningParts {
             kept: next.wanted.kept.clone(),
             syncs: next.removals.syncs.keys().chain(drained).map(|name| (name.clone(), kind(name))).collect(),
             ends: places.places.iter().map(end).collect(),
-            revision: is_of_catalog.then_some(next.wanted.revision),
+            change: preview.and_then(MarkedChange::of),
         };
         if begun.syncs.is_empty() {
             return Ok(begun);
@@ -121,7 +129,10 @@ impl RunningParts {
         if self.settled.is_empty() || Instant::now() < self.drained_again_at {
             return;
         }
+        let began = Instant::now();
         let Ok(pending) = self.pending().await else { return };
+        // All that is pending is read for this.
+        self.drained_again_at = Instant::now() + COUNTING_SHARE * began.elapsed();
         let drained = come.into_iter().filter(|sync| {
             let is_delivered = pending.get(sync).is_none_or(|events| *events == 0);
             is_delivered && self.settled.contains(sync) && !is_changing(sync, &self.under_way)

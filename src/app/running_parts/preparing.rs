@@ -3,17 +3,17 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tidegate_api_types::workspace::SyncEnding;
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind, SyncEnding};
 use tidegate_process::{clock, telemetry};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::{LOADING_MAX, NextParts, RunningParts, WantedWorkspace, destination_ref, plugin};
 use crate::api::ReloadRefusal;
-use crate::app::change_plan::ChangePlan;
+use crate::app::change_plan::{ChangePlan, SyncChange};
 use crate::app::removals::{self, AskedEndings, Removals};
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
-use crate::config::{SpecInput, fingerprint};
+use crate::config::{SpecInput, Workspace, fingerprint};
 
 impl RunningParts {
     /// Loads and opens all that is different. Nothing changes by this.
@@ -22,7 +22,7 @@ impl RunningParts {
         mut wanted: WantedWorkspace,
         asked: &AskedEndings,
     ) -> Result<NextParts, ReloadRefusal> {
-        let mut plan = ChangePlan::between(&self.workspace, &wanted.whole.1, &self.live.releases());
+        let mut plan = self.plan(&wanted);
         let mut removals = Removals::of(&self.workspace, &wanted.whole.1, &plan);
         let decided = self.decide(&removals, asked, &wanted)?;
         let drained = decided.iter().filter(|(_, ending)| **ending == SyncEnding::Drain);
@@ -31,7 +31,7 @@ impl RunningParts {
             let kept = self.kept_with(&wanted.kept, &drained, &wanted.whole.1);
             let again = self.reader.again(&wanted.told, kept, &wanted.left_out).await?;
             wanted = WantedWorkspace { drained: wanted.drained, ..again };
-            plan = ChangePlan::between(&self.workspace, &wanted.whole.1, &self.live.releases());
+            plan = self.plan(&wanted);
             removals = Removals::of(&self.workspace, &wanted.whole.1, &plan);
         }
         let workspace = Arc::clone(&wanted.whole.1);
@@ -67,6 +67,23 @@ impl RunningParts {
         });
         let runtimes = futures_util::future::join_all(open).await;
         Ok(NextParts { wanted, plan, differences, live, runtimes, removals, decided })
+    }
+
+    /// What it takes to run `wanted`. A sync for which the log keeps something though it cannot run, and that is not there any more,
+    /// ends as well.
+    fn plan(&self, wanted: &WantedWorkspace) -> ChangePlan {
+        let mut plan = ChangePlan::between(&self.workspace, &wanted.whole.1, &self.live.releases());
+        let is_gone = |object: &&ObjectRef| {
+            let runs = |of: &Workspace| of.syncs.contains_key(&object.key);
+            object.kind == ObjectRefKind::Sync
+                && !wanted.left_out.contains_key(*object)
+                && !runs(&self.workspace)
+                && !runs(&wanted.whole.1)
+                && !self.syncs.delivering_of(&object.key).is_empty()
+        };
+        let gone = self.left_out.keys().filter(is_gone);
+        plan.syncs.extend(gone.map(|object| (object.key.clone(), SyncChange::End)));
+        plan
     }
 
     /// Shuts the door for sources that go, and waits until everything that came through it has been delivered. Where something waits

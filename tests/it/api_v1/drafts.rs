@@ -1,8 +1,12 @@
 //! Drafts are approved by somebody else.
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::served;
+use crate::reliability::wait;
+use crate::support::basic;
+use crate::support::http::request;
 
 #[test]
 fn a_draft_of_one_is_approved_by_another_and_shows_what_it_would_do() {
@@ -53,5 +57,46 @@ fn a_draft_whose_object_has_changed_is_stale_and_one_that_is_taken_back_is_over(
     let lacking = json!({"title": "x", "edits": [{"action": "update", "kind": "lookup", "object": "geo"}]});
     let lacking = author.ask("POST", "/api/v1/drafts", &lacking);
     assert_eq!((lacking.code(), &lacking.json()["field"]), ("422 body".to_owned(), &json!("edits[0].content")));
+    server.stop();
+}
+
+#[test]
+fn a_draft_that_ends_a_sync_is_approved_with_what_becomes_of_what_waits() {
+    let (workspace, server, admin) = served();
+    let author = admin.user(&server, "dora", Some("draft_editor"));
+    let editor = admin.user(&server, "ed", Some("editor"));
+    let key = "app-key-0123456789";
+    admin.made("source", "app", json!({"kind": "http"}));
+    let made = admin.ask("POST", "/api/v1/sources/app/write-keys", &json!({"name": "first", "value": key}));
+    assert_eq!(made.status, 201, "{}", made.text());
+    admin.made("destination", "db", json!({"kind": "sqlite", "path": "DATA/other.db"}));
+    admin.made("sync", "app-to-db", json!({"source": "app", "destination": "db"}));
+    let page = |id: &str| {
+        let body = json!({"type": "page", "messageId": id, "userId": "u"}).to_string();
+        let reply = request(&server.address, "POST", "/v1/page", &[("authorization", &basic(key))], body.as_bytes());
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    };
+    page("a");
+    wait(&workspace, "it is delivered", |status| status["syncs"]["app-to-db"]["delivered"] == 1);
+    let held = Connection::open(workspace.data().join("other.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    page("b");
+    let edit = json!({"action": "delete", "kind": "sync", "object": "app-to-db"});
+    let proposed = author.ask("POST", "/api/v1/drafts", &json!({"title": "no sync", "edits": [edit]}));
+    assert_eq!(proposed.status, 200, "{}", proposed.text());
+    let path = format!("/api/v1/drafts/{}/approve", proposed.json()["id"].as_str().unwrap());
+    let approve = |how: &str| editor.ask("POST", &format!("{path}{how}"), &Value::Null);
+    assert_eq!(approve("").code(), "409 needs-ending");
+    assert_eq!(approve("?drain=true&abandon=true").code(), "422 two-endings");
+    let approved = approve("?drain=true");
+    assert_eq!(approved.status, 200, "{}", approved.text());
+    assert_eq!(workspace.status()["endings"]["ending"]["app-to-db"]["how"], "drain");
+    // The sync is in no folder and in no catalog any more, so nobody has rights on it.
+    let give_up = json!({"documents": [], "abandon": ["app-to-db"]});
+    assert_eq!(editor.ask("POST", "/api/v1/apply", &give_up).code(), "403 forbidden");
+    let given_up = admin.ask("POST", "/api/v1/apply", &give_up);
+    assert_eq!(given_up.status, 200, "{}", given_up.text());
+    wait(&workspace, "it ends", |status| status["endings"]["ended"][0]["abandoned"] == 1);
+    drop(held);
     server.stop();
 }

@@ -223,3 +223,26 @@ fn a_folder_that_has_a_sync_no_more_says_what_becomes_of_what_waits() {
     run.0.wait("it ends", |status| status["endings"]["ended"][0]["delivered"] == 2);
     assert_eq!(run.pages("shop.db"), ["a", "b"]);
 }
+
+#[test]
+fn a_drain_is_given_up_by_a_folder_of_which_nothing_is_different() {
+    let mut run = CatalogRun::new();
+    let folder = AppliedFolder::new(&mut run);
+    folder.with_shop(&run, "");
+    folder.apply(&run, &[], 0);
+    run.page("a");
+    run.0.wait_for_delivered("shop", 1);
+    let held = rusqlite::Connection::open(run.0.workspace.data().join("shop.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    run.page("b");
+    std::fs::remove_file(folder.path("syncs/shop.yaml")).unwrap();
+    folder.apply(&run, &["--prune", "--drain", "shop"], 0);
+    folder.apply(&run, &["--abandon", "nosuch"], 1);
+    let tried = folder.apply(&run, &["--abandon", "shop", "--dry-run"], 0);
+    assert_eq!(tried["running"]["draining"], json!(["shop"]), "{tried}");
+    let applied = folder.apply(&run, &["--abandon", "shop"], 0);
+    assert_eq!((&applied["deleted"], &applied["running"]["draining"]), (&json!(0), &json!([])), "{applied}");
+    run.0.wait("it ends", |status| status["endings"]["ended"][0]["abandoned"] == 1);
+    drop(held);
+    run.0.server.stop();
+}

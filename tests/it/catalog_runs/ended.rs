@@ -1,10 +1,14 @@
 //! Syncs of the catalog that stop for now, and those that end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{CatalogRun, KEY};
 use crate::reload::Reloading;
+use crate::support::waiting::PATIENCE;
 
 /// Delivers one event to the file of the sync `app-to-db`, holds the file from then on, and sends another.
 fn behind() -> (CatalogRun, Connection) {
@@ -37,6 +41,10 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     assert_eq!(refused.code(), "409 needs-ending", "{}", refused.text());
     assert!(refused.text().contains("drain=true"), "{}", refused.text());
     assert_eq!(run.done("GET", SYNC, &Value::Null)["name"], "app-to-db", "nothing was changed");
+    let tried = run.ask("DELETE", &format!("{SYNC}?dry_run=true"), &Value::Null);
+    assert_eq!(tried.code(), "409 needs-ending", "{}", tried.text());
+    run.done("DELETE", &format!("{SYNC}?dry_run=true&drain=true"), &Value::Null);
+    assert_eq!(run.0.workspace.status()["endings"]["ending"], json!({}), "nothing was changed");
     let both = run.ask("DELETE", &format!("{SYNC}?drain=true&abandon=true"), &Value::Null);
     assert_eq!(both.code(), "422 two-endings");
     let none = run.ask("DELETE", "/objects/destination/db?drain=true", &Value::Null);
@@ -45,6 +53,10 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     assert_eq!(run.ask("GET", SYNC, &Value::Null).status, 404);
     run.done("DELETE", "/objects/source/app", &Value::Null);
     run.done("DELETE", "/objects/destination/db", &Value::Null);
+    // No object of the catalog names it any more, but what drains does.
+    let secret = run.ask("DELETE", "/objects/secret/place", &Value::Null);
+    assert_eq!(secret.code(), "422 problems", "{}", secret.text());
+    assert!(secret.text().contains("(draining)"), "{}", secret.text());
     assert_eq!(run.0.page(KEY, "c"), 401, "the door is shut");
     assert_eq!(run.0.workspace.status()["syncs"]["app-to-db"]["ending"], "draining");
     let Reloading { workspace, server, .. } = run.0;
@@ -54,6 +66,7 @@ fn a_sync_that_is_deleted_over_the_api_drains_also_over_a_kill_and_has_the_secre
     let_go(held);
     let sync = ended(&run);
     assert_eq!((&sync["delivered"], &sync["abandoned"]), (&json!(2), &json!(0)), "{sync}");
+    run.done("DELETE", "/objects/secret/place", &Value::Null);
     assert_eq!(run.pages("other.db"), ["a", "b"]);
 }
 
@@ -77,6 +90,8 @@ fn an_end_that_is_cut_off_before_the_catalog_has_it_is_none_and_after_that_it_is
         server.stop();
         let run = CatalogRun(Reloading::with(workspace, &[failpoint]));
         assert_eq!(run.ask("DELETE", SYNC, &Value::Null).status, 503);
+        // Somebody else's change comes to the revision that this one was to make.
+        run.done("POST", "/sources/app/write-keys", &json!({"name": "later"}));
         let Reloading { workspace, server, .. } = run.0;
         server.kill();
         let run = CatalogRun(Reloading::of(workspace));
@@ -92,6 +107,52 @@ fn an_end_that_is_cut_off_before_the_catalog_has_it_is_none_and_after_that_it_is
         let pages = run.pages("other.db");
         assert_eq!(pages.len(), delivered, "{failpoint}: {pages:?}");
     }
+}
+
+#[test]
+fn a_drain_that_the_state_could_not_take_over_goes_on_after_the_next_start() {
+    let (run, held) = behind();
+    let_go(held);
+    run.0.wait_for_delivered("app-to-db", 2);
+    let Reloading { workspace, server, .. } = run.0;
+    server.stop();
+    let run = CatalogRun(Reloading::with(workspace, &["rules_recorded=return"]));
+    let held = Connection::open(run.0.workspace.data().join("other.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    run.page("c");
+    let refused = run.ask("DELETE", &format!("{SYNC}?drain=true"), &Value::Null);
+    assert_eq!(refused.code(), "503 not-in-place", "{}", refused.text());
+    assert_eq!(run.ask("GET", SYNC, &Value::Null).status, 404, "the catalog has the change");
+    let Reloading { workspace, server, .. } = run.0;
+    server.kill();
+    let run = CatalogRun(Reloading::of(workspace));
+    let_go(held);
+    let sync = ended(&run);
+    assert_eq!((&sync["delivered"], &sync["abandoned"]), (&json!(3), &json!(0)), "{sync}");
+    assert_eq!(run.pages("other.db"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_drain_ends_though_orders_come_without_a_pause() {
+    let (run, held) = behind();
+    run.done("DELETE", &format!("{SYNC}?drain=true"), &Value::Null);
+    let (is_over, until) = (AtomicBool::new(false), Instant::now() + 2 * PATIENCE);
+    let (admin, is_over) = (&run.0.admin, &is_over);
+    let order_on = |number: usize| {
+        for value in (0..).take_while(|_| !is_over.load(Ordering::Relaxed) && Instant::now() < until) {
+            let value = json!({"value": format!("{value}")}).to_string();
+            admin.ask("PUT", &format!("/api/v1/secrets/busy-{number}"), value.as_bytes());
+        }
+    };
+    std::thread::scope(|scope| {
+        // One order is carried out, and the others wait.
+        (0..4).for_each(|number| drop(scope.spawn(move || order_on(number))));
+        let_go(held);
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| ended(&run)));
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(found.unwrap()["delivered"], 2);
+    });
+    assert_eq!(run.pages("other.db"), ["a", "b"]);
 }
 
 #[test]

@@ -80,6 +80,15 @@ impl Rig {
         rig
     }
 
+    /// Has all that is handed out from now on go through a function, which keeps every event; the key of its chain.
+    pub(crate) fn go_through_a_function(&self) -> String {
+        let functions = Arc::new(FunctionChain::of([keeping()]));
+        let key = functions.key().to_owned();
+        let sources = HashMap::from([("web".into(), SourceRules { functions, ..SourceRules::default() })]);
+        self.rules.send_replace(Arc::new(RuleSet { sources, ..RuleSet::default() }));
+        key
+    }
+
     async fn append(&self, ranges: Range<usize>) {
         let mut frames = Frames::with_capacity(ranges.len() * EACH * 200);
         frames.begin(|out| out.extend(record(0).0));
@@ -310,19 +319,16 @@ fn keeping() -> Arc<Function> {
 fn a_source_that_comes_later_goes_through_its_functions() {
     run(async {
         let rig = Rig::new();
-        let chain = Arc::new(FunctionChain::of([keeping()]));
         rig.append(0..1).await;
         let sync = rig.handle.for_sync();
         assert_eq!(sync.refined("web", 0).await.unwrap().events.len(), EACH);
         assert_eq!((rig.handle.handed_to("web"), rig.state().function_chains().unwrap().1), (EACH as u64, Vec::new()));
-        let rules = SourceRules { functions: Arc::clone(&chain), ..SourceRules::default() };
-        let rules = RuleSet { sources: HashMap::from([("web".into(), rules)]), ..RuleSet::default() };
-        rig.rules.send_replace(Arc::new(rules));
+        let key = rig.go_through_a_function();
         rig.append(1..2).await;
         // What was handed out stays as it was.
         assert_eq!(rig.handle.for_sync().refined("web", 0).await.unwrap().events.len(), EACH);
         assert_eq!(sync.refined("web", EACH as u64).await.unwrap().events.len(), EACH);
-        let took_over = ("web".to_owned(), EACH as u64, chain.key().to_owned());
+        let took_over = ("web".to_owned(), EACH as u64, key);
         assert_eq!(rig.state().function_chains().unwrap().1, [took_over]);
         assert_eq!(rig.handle.handed_to("web"), 2 * EACH as u64);
     });

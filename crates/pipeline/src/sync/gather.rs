@@ -33,6 +33,8 @@ pub(super) struct Gatherer {
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
+    /// Its source may not have been handed out as far as it begins: its destination has a ledger of an earlier life of its name.
+    pub(super) may_leave_gap: bool,
     pub(super) settings: SyncSettings,
     pub(super) refiner: RefinerHandle,
     pub(super) log: Arc<dyn Log>,
@@ -80,8 +82,22 @@ impl Gatherer {
         }
     }
 
+    /// Has the source handed out up to `cursor`. Who skips what nobody had would leave it without its functions: other syncs that come by
+    /// later would get what the functions keep back, and nothing would be in quarantine.
+    async fn close_gap(&self, cursor: u64) -> Result<(), refine::RefineError> {
+        let mut from = self.refiner.handed_to(&self.source).max(self.log.oldest());
+        while from < cursor {
+            from = self.refiner.refined(&self.source, from).await?.range.end;
+        }
+        Ok(())
+    }
+
     /// One batch that starts at `cursor`: whatever is there now, up to the bounds; at least one log range.
     async fn next(&mut self, cursor: u64) -> Result<GatheredBatch, refine::RefineError> {
+        if self.may_leave_gap {
+            self.close_gap(cursor).await?;
+            self.may_leave_gap = false;
+        }
         let mut gathered = GatheredBatch::default();
         gathered.batch.range = cursor..cursor;
         let (mut bytes, mut first_at) = (0, None);

@@ -54,6 +54,8 @@ impl Worker {
         let Sync { name, source, filter, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let label: Arc<str> = in_partition(&name, refiner.partition()).into();
+        // Of one that has come anywhere, all below was handed out.
+        let may_leave_gap = state.cursor(&name).ok().flatten().unwrap_or(0) == 0;
         let gatherer = Gatherer {
             name: Arc::clone(&name),
             label: Arc::clone(&label),
@@ -61,6 +63,7 @@ impl Worker {
             filter,
             mapping,
             first: start.first,
+            may_leave_gap,
             settings: settings.clone(),
             refiner,
             log,

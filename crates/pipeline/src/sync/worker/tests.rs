@@ -176,3 +176,20 @@ fn a_batch_in_hand_is_gathered_anew_where_the_ledger_went_back() {
         assert_eq!(events, (0..rig.log.committed()).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_sync_that_begins_at_a_ledger_of_an_earlier_life_leaves_no_gap_before_the_functions_of_its_source() {
+    run(async {
+        let (rig, there) = (Rig::with(3).await, Arc::<Mutex<There>>::default());
+        let key = rig.go_through_a_function();
+        there.lock().ledger = Some(2 * EACH as u64);
+        // Its far side was away at first.
+        rig.state().fail("sync", "away").unwrap();
+        delivered(&rig, &there, &[], None).await;
+        let events: Vec<u64> = there.lock().batches.iter().flat_map(|(_, events)| events.clone()).collect();
+        assert_eq!(events, (2 * EACH as u64..3 * EACH as u64).collect::<Vec<_>>());
+        // Whoever asks for what is before it gets what the function makes of that.
+        assert_eq!(rig.state().function_chains().unwrap().1, [("web".to_owned(), 0, key)]);
+        assert_eq!(rig.handle.handed_to("web"), rig.log.committed());
+    });
+}
