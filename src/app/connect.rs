@@ -76,7 +76,9 @@ async fn warehouse(part: &SyncPart, settings: &WarehouseSettings) -> Result<Stri
     };
     let plural = if tables == 1 { "" } else { "s" };
     Ok(match durable {
-        Some(durable) => format!("it answers: {tables} table{plural}, and everything below offset {durable} of the log"),
+        Some(durable) => {
+            format!("it answers: {tables} table{plural}, and everything below offset {durable} of the log")
+        }
         None => format!("it answers: {tables} table{plural}, and nothing of this sync yet"),
     })
 }

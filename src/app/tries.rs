@@ -146,7 +146,8 @@ impl ObjectTries {
         let source: Arc<str> = sync.source.0.as_str().into();
         let sample: Vec<SampledRecord> = match sample {
             TriedSample::Given(events) => {
-                let decoded = (0..).zip(&events).map(|(number, event)| sampled_event(&event.to_string(), &source, number));
+                let decoded =
+                    (0..).zip(&events).map(|(number, event)| sampled_event(&event.to_string(), &source, number));
                 decoded.collect()
             }
             TriedSample::Newest(0) => return Ok(Vec::new()),

@@ -98,7 +98,11 @@ fn sample(kind: ObjectKind, asked: &TryObject) -> Result<TriedSample, ApiRefusal
         return Err(refusal.in_field(if asked.events.is_some() { "events" } else { "count" }));
     }
     if let Some(events) = &asked.events {
-        return if events.len() > EVENTS_MAX { Err(too_many("events")) } else { Ok(TriedSample::Given(events.clone())) };
+        return if events.len() > EVENTS_MAX {
+            Err(too_many("events"))
+        } else {
+            Ok(TriedSample::Given(events.clone()))
+        };
     }
     let count = usize::try_from(asked.count.unwrap_or(EVENTS_DEFAULT)).unwrap_or(usize::MAX);
     if count > EVENTS_MAX { Err(too_many("count")) } else { Ok(TriedSample::Newest(count)) }
@@ -195,9 +199,11 @@ mod tests {
 
     #[test]
     fn a_masked_event_has_its_fields_and_none_of_its_values() {
-        let mut event = json!({"type": "track", "properties": {"total": 12.5, "items": [{"sku": "a"}], "paid": true, "no": null}});
+        let mut event =
+            json!({"type": "track", "properties": {"total": 12.5, "items": [{"sku": "a"}], "paid": true, "no": null}});
         mask_value(&mut event);
-        let masked = json!({"type": "***", "properties": {"total": 0, "items": [{"sku": "***"}], "paid": false, "no": null}});
+        let masked =
+            json!({"type": "***", "properties": {"total": 0, "items": [{"sku": "***"}], "paid": false, "no": null}});
         assert_eq!(event, masked);
     }
 }

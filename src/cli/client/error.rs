@@ -96,5 +96,6 @@ fn told(problem: &ProblemDetails) -> String {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
         _ => &problem.fix,
     };
-    format!("the server says: {}\n  fix: {fix}", problem.detail)
+    let field = problem.field.as_ref().map(|field| format!("\n  field: {field}")).unwrap_or_default();
+    format!("the server says: {}{field}\n  fix: {fix}", problem.detail)
 }
