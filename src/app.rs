@@ -20,6 +20,7 @@ mod first_workers;
 mod followed_releases;
 mod followers;
 pub mod inspect;
+mod instance_key;
 mod keeper;
 mod key_follower;
 mod key_uses;
@@ -29,6 +30,7 @@ pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;
+pub mod rekey;
 mod removals;
 mod running_door;
 mod running_parts;
@@ -330,11 +332,8 @@ impl App {
                 destination_logs: active_runtimes.destination_logs(),
                 report: followers.report.subscribe(),
             },
-            tries: ObjectTries::new(
-                (reader.clone(), followers.folder.subscribe()),
-                (store.clone(), log.clone()),
-            )
-            .for_api(),
+            tries: ObjectTries::new((reader.clone(), followers.folder.subscribe()), (store.clone(), log.clone()))
+                .for_api(),
             login: workspace.login.clone(),
             trusted_proxies: workspace.trusted_proxies.clone(),
             limits: admin_limits,

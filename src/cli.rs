@@ -148,7 +148,7 @@ enum Command {
     /// The tables of warehouses: see what would be done to them
     #[command(subcommand)]
     Warehouse(warehouse::WarehouseCommand),
-    /// The admin token of a server
+    /// The admin token of a server, and the key that its secrets are sealed under
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Print a completion script for your shell

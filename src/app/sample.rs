@@ -34,7 +34,10 @@ pub enum LeftOut {
     Filtered,
     /// By a function, with the reason that it gives.
     Dropped(String),
-    Quarantined { code: String, message: String },
+    Quarantined {
+        code: String,
+        message: String,
+    },
 }
 
 impl fmt::Display for LeftOut {

@@ -56,7 +56,9 @@ impl UnfinishedLine {
                 let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
                 let takes_value = |it: &clap::Arg| {
                     let is_it = it.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
-                        || it.get_short().is_some_and(|short| name.strip_prefix('-') == Some(short.to_string().as_str()));
+                        || it
+                            .get_short()
+                            .is_some_and(|short| name.strip_prefix('-') == Some(short.to_string().as_str()));
                     is_it && it.get_action().takes_values()
                 };
                 match value {

@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::http::request::Parts;
 use serde_json::json;
 use tidegate_catalog::{
-    ActingPrincipal, AuditRecord, AuditResult, CatalogError, CatalogObject, CatalogSnapshot, Denial, ObjectId, ObjectKind,
-    RightsTarget, SERVER_WORKSPACE, Verb, authorise,
+    ActingPrincipal, AuditRecord, AuditResult, CatalogError, CatalogObject, CatalogSnapshot, Denial, ObjectId,
+    ObjectKind, RightsTarget, SERVER_WORKSPACE, Verb, authorise,
 };
 
 use super::asker::{AskedFrom, Requester, workspace_of};
@@ -127,12 +127,7 @@ impl SharedApi {
     }
 
     /// The same, if there is one.
-    async fn found(
-        &self,
-        workspace: &str,
-        kind: ObjectKind,
-        named: &str,
-    ) -> Result<Option<CatalogObject>, ApiRefusal> {
+    async fn found(&self, workspace: &str, kind: ObjectKind, named: &str) -> Result<Option<CatalogObject>, ApiRefusal> {
         let catalog = &self.settings.catalog.catalog;
         let by_name = catalog.find(workspace, kind, named).await.map_err(|error| self.refused(error))?;
         let id = ObjectId::parse(named).ok().filter(|id| id.kind() == kind);
