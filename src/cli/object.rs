@@ -237,7 +237,7 @@ pub(super) fn print_list(kind: &str, objects: &[ShownObject]) {
         println!("there is no {} that you may see", style::plain(kind, NAME_CHARS_MAX));
         return;
     }
-    let mut table = style::table(&["kind", "name", "revision", "owner", "managed", "state", "changed", "labels"]);
+    let mut table = style::table(&["kind", "name", "revision", "owner", "managed", "state", "labels"]);
     for object in objects {
         let labels: Vec<String> = object.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         table.add_row([
@@ -247,7 +247,6 @@ pub(super) fn print_list(kind: &str, objects: &[ShownObject]) {
             object.owner.clone().unwrap_or_default(),
             managed(object),
             if object.paused { "paused" } else { "" }.to_owned(),
-            object.updated_at.clone(),
             style::plain(&labels.join(", "), NAME_CHARS_MAX),
         ]);
     }
