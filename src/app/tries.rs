@@ -87,7 +87,7 @@ impl ObjectTries {
         let until = Instant::now() + TRY_MAX;
         let TryOrder { kind, name, change, events } = order;
         let is_sync = kind == ObjectKind::Sync;
-        let object = ObjectRef::new(if is_sync { ObjectRefKind::Sync } else { ObjectRefKind::Destination }, &*name);
+        let object = ObjectRef::new(if is_sync { ObjectRefKind::Sync } else { ObjectRefKind::Destination }, name.as_str());
         let wanted = self.wanted(&object, change.as_ref()).await?;
         let workspace = &*wanted.whole.1;
         let is_there = match is_sync {
@@ -176,6 +176,7 @@ impl ObjectTries {
                     outcome: TryOutcome::Quarantined,
                     code: Some(refusal.code.to_owned()),
                     reason: Some(refusal.message),
+                    violations: Vec::new(),
                     delivered: Vec::new(),
                     rows: Vec::new(),
                 },
@@ -213,7 +214,7 @@ fn become_of(id: String, sampled: Sampled, plan: Option<&mut WarehousePlan>) -> 
             code.get_or_insert_with(|| of.clone());
         }
     }
-    reasons.extend(violations.iter().flat_map(|violation| violation.violations.iter().cloned()));
+    let violations = violations.into_iter().flat_map(|violation| violation.violations).collect();
     let mut rows = Vec::new();
     if let Some(plan) = plan {
         for event in &events {
@@ -230,7 +231,7 @@ fn become_of(id: String, sampled: Sampled, plan: Option<&mut WarehousePlan>) -> 
     };
     let delivered = events.iter().map(|event| serde_json::from_str(&event.to_json()).unwrap_or_default()).collect();
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
-    TriedEvent { message_id: Some(id), outcome, code, reason, delivered, rows }
+    TriedEvent { message_id: Some(id), outcome, code, reason, violations, delivered, rows }
 }
 
 fn shown(row: RowOutline) -> TriedRow {

@@ -1,6 +1,5 @@
 //! Trying an object out: what it connects to, and what it would make of events. Nothing is changed by it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +12,11 @@ use utoipa::ToSchema;
 pub struct TryObject {
     /// What the object would say; what it says now, when left out. An object that is not there yet needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<BTreeMap<String, Value>>)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
     pub spec: Option<Value>,
     /// Of a sync: events as SDKs send them, at most 200. The newest events of its source, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<BTreeMap<String, Value>>>)]
+    #[schema(value_type = Option<Vec<std::collections::BTreeMap<String, Value>>>)]
     pub events: Option<Vec<Value>>,
     /// Of a sync: at most so many of the newest events, 0 to 200; 20 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,12 +78,14 @@ pub struct TriedEvent {
     /// Its `messageId`; none where it could not be read.
     pub message_id: Option<String>,
     pub outcome: TryOutcome,
-    /// Of one in quarantine: the kind of problem, for programs.
+    /// Of one that is in quarantine, or a part of which is: the kind of problem, for programs.
     pub code: Option<String>,
-    /// Why it, or a part of it, would not be delivered. None of one in quarantine where events are masked.
+    /// Why it, or a part of it, would not be delivered. Where events are masked, none of one with a code.
     pub reason: Option<String>,
+    /// What the contract objects to, whether it lets the event pass or not. None where events are masked.
+    pub violations: Vec<String>,
     /// As the destination would get it, behind functions and mapping. A function may make several of one.
-    #[schema(value_type = Vec<BTreeMap<String, Value>>)]
+    #[schema(value_type = Vec<std::collections::BTreeMap<String, Value>>)]
     pub delivered: Vec<Value>,
     /// Of a warehouse: the rows that it becomes.
     pub rows: Vec<TriedRow>,

@@ -130,8 +130,10 @@ impl SharedApi {
     async fn found(&self, workspace: &str, kind: ObjectKind, named: &str) -> Result<Option<CatalogObject>, ApiRefusal> {
         let catalog = &self.settings.catalog.catalog;
         let by_name = catalog.find(workspace, kind, named).await.map_err(|error| self.refused(error))?;
-        let id = ObjectId::parse(named).ok().filter(|id| id.kind() == kind);
-        let (None, Some(id)) = (&by_name, id) else { return Ok(by_name) };
+        if by_name.is_some() {
+            return Ok(by_name);
+        }
+        let Some(id) = ObjectId::parse(named).ok().filter(|id| id.kind() == kind) else { return Ok(None) };
         match catalog.get(workspace, &id).await {
             Ok(object) => Ok(Some(object)),
             Err(CatalogError::Absent { .. }) => Ok(None),

@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tidegate_api_types::object::{NewObject, WorkspaceQuery};
 use tidegate_api_types::path;
-use tidegate_api_types::tried::{ObjectTried, TriedEvent, TryObject, TryOutcome};
+use tidegate_api_types::tried::{ObjectTried, TriedEvent, TryObject};
 use tidegate_catalog::{
     ActingPrincipal, AuditRecord, AuditResult, CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, Labels,
     ObjectContent, ObjectEdit, ObjectKind, RightsTarget, Verb, authorise,
@@ -167,12 +167,13 @@ impl SharedApi {
 /// Takes the values out of all events, and leaves the fields.
 fn mask(tried: &mut ObjectTried) {
     tried.masked = true;
-    for TriedEvent { message_id, outcome, reason, delivered, rows, .. } in &mut tried.events {
+    for TriedEvent { message_id, code, reason, violations, delivered, rows, .. } in &mut tried.events {
         if let Some(id) = message_id {
             MASK.clone_into(id);
         }
-        // It quotes the event.
-        if *outcome == TryOutcome::Quarantined {
+        // These quote the event.
+        violations.clear();
+        if code.is_some() {
             *reason = None;
         }
         delivered.iter_mut().for_each(mask_value);

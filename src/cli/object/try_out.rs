@@ -76,6 +76,9 @@ fn print_event(event: &TriedEvent) {
     if let Some(reason) = &event.reason {
         println!("  {}", style::plain(reason, EVENT_CHARS_MAX));
     }
+    for violation in &event.violations {
+        println!("  {}", style::plain(violation, EVENT_CHARS_MAX));
+    }
     if event.rows.is_empty() {
         for delivered in &event.delivered {
             println!("  {}", style::plain(&delivered.to_string(), EVENT_CHARS_MAX));

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use tidegate_api_types::object::{ChangeDone, NewObject, ShownObject};
+use tidegate_api_types::reload::WorkspaceProblem;
 use tidegate_catalog::ObjectId;
 
 use super::super::client::{CatalogClient, ClientError, WriteManner};
-use super::super::{CommandDone, CommandFailure, reload, style};
+use super::super::{CommandDone, CommandFailure, style};
 use super::{CatalogArgs, NAME_CHARS_MAX, print_json, spec_text};
 use crate::config::environment;
 
@@ -129,7 +130,8 @@ pub(super) async fn edit(args: &EditArgs, json: bool) -> CommandDone {
     opened.write_all(before.as_bytes())?;
     opened.flush()?;
     let path = opened.into_temp_path();
-    match send_edited(&client, args, there, (&editor, &path)).await {
+    let sent = send_edited(&client, args, there, (&editor, &path)).await;
+    match sent {
         Ok(Some(done)) => told(&done, json),
         Ok(None) => println!("nothing is different, and nothing was changed"),
         Err(failure) => {
@@ -178,8 +180,11 @@ fn edited(editor: &str, path: &Path) -> Result<String, CommandFailure> {
 fn refused(error: ClientError) -> CommandFailure {
     match error {
         ClientError::Refused(problem) if !problem.problems.is_empty() => {
-            let each: Vec<String> = reload::problems(&problem).iter().map(ToString::to_string).collect();
-            CommandFailure::Failed(format!("the server says: {}\n{}", problem.detail, each.join("\n")))
+            let each = problem.problems.iter().map(|one| {
+                let WorkspaceProblem { file, line, message, fix } = one;
+                format!("\n{file}:{line}: {message}\n  fix: {fix}")
+            });
+            CommandFailure::Failed(format!("the server says: {}{}", problem.detail, each.collect::<String>()))
         }
         error => error.into(),
     }
