@@ -87,7 +87,8 @@ impl ObjectTries {
         let until = Instant::now() + TRY_MAX;
         let TryOrder { kind, name, change, events } = order;
         let is_sync = kind == ObjectKind::Sync;
-        let object = ObjectRef::new(if is_sync { ObjectRefKind::Sync } else { ObjectRefKind::Destination }, name.as_str());
+        let object =
+            ObjectRef::new(if is_sync { ObjectRefKind::Sync } else { ObjectRefKind::Destination }, name.as_str());
         let wanted = self.wanted(&object, change.as_ref()).await?;
         let workspace = &*wanted.whole.1;
         let is_there = match is_sync {
