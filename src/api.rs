@@ -28,6 +28,7 @@ mod openapi;
 mod refusal;
 mod reload;
 mod sign_in_tries;
+mod tries;
 mod v1;
 mod write_keys;
 
@@ -71,6 +72,7 @@ use cookies::{CookieUse, RequestOrigin};
 use login::LoginState;
 use refusal::ApiRefusal;
 pub use reload::{ALL_THAT_END, OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
+pub use tries::{TriedSample, TryObjects, TryOrder, TryRefusal, Trying};
 pub use write_keys::KeyOrder;
 
 /// Opens the state file for one request.
@@ -87,6 +89,8 @@ pub struct AdminSettings {
     pub names: watch::Receiver<Arc<WorkspaceNames>>,
     /// Takes orders to read the workspace again; a few may wait.
     pub reloads: mpsc::Sender<ReloadRequest>,
+    /// Tries objects out.
+    pub tries: TryObjects,
     pub store: VersionStore,
     pub catalog: CatalogSettings,
     pub running: Running,

@@ -6,6 +6,7 @@ mod background;
 pub mod catalog;
 pub mod change_plan;
 mod compare;
+pub mod connect;
 mod continuity;
 mod data_lock;
 pub mod data_id;
@@ -19,6 +20,7 @@ mod first_workers;
 mod followed_releases;
 mod followers;
 pub mod inspect;
+mod instance_key;
 mod keeper;
 mod key_follower;
 mod key_uses;
@@ -28,6 +30,7 @@ pub mod live_versions;
 mod modes;
 mod active_runtimes;
 mod partitions;
+pub mod rekey;
 mod removals;
 mod running_door;
 mod running_parts;
@@ -40,6 +43,7 @@ mod stop;
 mod sync_cursors;
 mod sync_restart;
 mod told_changes;
+mod tries;
 mod unopened;
 mod what_runs;
 
@@ -78,6 +82,7 @@ use running_door::RunningDoor;
 use running_parts::{PartsAtStart, RunningParts};
 use running_syncs::{Delivering, ReadyWorker};
 use stop::Budget;
+use tries::ObjectTries;
 use what_runs::WorkspaceReader;
 
 /// Why a server did not start, or did not end well.
@@ -315,6 +320,8 @@ impl App {
         admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
         let door = RunningDoor::open(&workspace, threads, &catalog, &state.key_uses()?).await?;
         let (reloads, asked) = mpsc::channel(RELOADS_MAX);
+        let reader =
+            WorkspaceReader { dir: workspace.dir.clone(), data: data.clone(), catalog: catalog.folder.clone() };
         let workspace_admin = AdminPortSettings {
             listen: workspace.admin_listen,
             data: data.clone(),
@@ -327,6 +334,8 @@ impl App {
                 destination_logs: active_runtimes.destination_logs(),
                 report: followers.report.subscribe(),
             },
+            tries: ObjectTries::new((reader.clone(), followers.folder.subscribe()), (store.clone(), log.clone()))
+                .for_api(),
             login: workspace.login.clone(),
             trusted_proxies: workspace.trusted_proxies.clone(),
             limits: admin_limits,
@@ -339,7 +348,7 @@ impl App {
         let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let admin = Admin::open(&workspace_admin, (store, builder), &catalog)?;
+        let admin = Admin::open(workspace_admin, (store, builder), &catalog)?;
         let first_token = catalog.first_token().await?;
         // Last of all: a start that is refused changes nothing of this.
         startup::advance(&mut state, &mut identity, &data)?;
@@ -363,7 +372,7 @@ impl App {
             syncs,
             door,
             followers,
-            reader: WorkspaceReader { dir: workspace.dir.clone(), data: data.clone(), catalog: catalog.folder.clone() },
+            reader,
             files: (paths::running(&data), paths::state(&data)),
         });
         Ok(Self {

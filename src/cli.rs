@@ -20,7 +20,9 @@ mod apply;
 mod audit;
 mod check;
 mod client;
+mod complete_names;
 mod completions;
+mod connections;
 mod context;
 mod demo;
 mod export;
@@ -36,6 +38,7 @@ mod plan;
 mod style;
 mod quarantine;
 mod reload;
+mod secret;
 mod secret_input;
 mod send;
 mod sent_files;
@@ -107,7 +110,7 @@ enum Command {
     Context(context::ContextCommand),
     /// Write the catalog of a running server as a folder
     Export(export::ExportArgs),
-    /// What a running server has in its catalog: list, get, history, diff
+    /// What a running server has in its catalog: list, get, create, update, edit, delete, test, history, diff
     #[command(subcommand)]
     Object(object::ObjectCommand),
     /// Who may use a running server
@@ -119,6 +122,9 @@ enum Command {
     /// API tokens of a running server
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Values that documents name as `secret:NAME` and that a running server shows to nobody: list, set, delete
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Write keys of a source of a running server: list, create, rotate, revoke
     #[command(subcommand)]
     WriteKey(write_key::WriteKeyCommand),
@@ -142,11 +148,14 @@ enum Command {
     /// The tables of warehouses: see what would be done to them
     #[command(subcommand)]
     Warehouse(warehouse::WarehouseCommand),
-    /// The admin token of a server
+    /// The admin token of a server, and the key that its secrets are sealed under
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Print a completion script for your shell
     Completions(completions::CompletionsArgs),
+    /// What may stand next on a command line, by the words before; completion scripts ask
+    #[command(hide = true)]
+    CompleteNames(complete_names::CompleteNamesArgs),
     /// Compile a component from standard input to standard output, within limits; the server runs this on itself
     #[command(name = store::COMPILE_COMMAND, hide = true)]
     CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
@@ -273,6 +282,7 @@ fn command() -> ExitCode {
         Command::User(command) => people::run_user(&command, json),
         Command::Role(command) => people::run_role(&command, json),
         Command::Token(command) => token::run(&command, json),
+        Command::Secret(command) => secret::run(&command, json),
         Command::WriteKey(command) => write_key::run(&command, json),
         Command::Audit(command) => audit::run(&command, json),
         Command::Send(args) => send::run(&args, json),
@@ -284,6 +294,7 @@ fn command() -> ExitCode {
         Command::Warehouse(command) => warehouse::run(&command, json),
         Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::CompleteNames(args) => complete_names::run::<Cli>(&args),
         Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {
             Ok(ExitCode::from(store::compile_child(memory_bytes_max, cpu_seconds_max)))
         }

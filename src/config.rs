@@ -47,7 +47,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_catalog::InstanceKey;
 use tidegate_contract::Contract;
 use tidegate_dedup::DedupSettings;
 use tidegate_document::problem::Problem;
@@ -69,6 +68,7 @@ pub(crate) use environment::{environment, home};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
+pub use instance_key::{InstanceKeySetting, instance_key_of};
 pub use kept_documents::{EndingObjects, KeptDocument, KeptDocuments, KeptNeeds, needs_plugin};
 pub use live_version::{LiveVersion, LookUpLive};
 pub use lookups::LookupConfig;
@@ -111,7 +111,7 @@ pub struct Workspace {
     pub dedup: DedupSettings,
     pub quarantine: QuarantineBounds,
     /// Where the workspace names one; otherwise it is a file of the data directory.
-    pub instance_key: Option<InstanceKey>,
+    pub instance_key: Option<InstanceKeySetting>,
     /// Whether a state that is lost, damaged or an older copy may be made anew. Never read from a file.
     pub rebuild_state: bool,
     /// Whether the slots of functions are reset by asking the kernel which pages are dirty.

@@ -28,6 +28,7 @@ mod running;
 mod secrets;
 mod shown;
 mod tokens;
+mod tries;
 mod visitor;
 mod write_keys;
 
@@ -65,6 +66,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(changes::adopt))
         .routes(routes!(pauses::pause))
         .routes(routes!(pauses::resume))
+        .routes(routes!(tries::try_out))
+        .routes(routes!(secrets::list))
         .routes(routes!(secrets::write))
         .routes(routes!(write_keys::list, write_keys::create))
         .routes(routes!(write_keys::revoke))

@@ -26,6 +26,7 @@ pub(super) struct AdminPortSettings {
     pub(super) names: watch::Receiver<Arc<api::WorkspaceNames>>,
     pub(super) reloads: mpsc::Sender<api::ReloadRequest>,
     pub(super) running: api::Running,
+    pub(super) tries: api::TryObjects,
     pub(super) login: LoginSettings,
     pub(super) trusted_proxies: Vec<net::Network>,
     pub(super) limits: api::AdminLimits,
@@ -47,7 +48,7 @@ pub(super) struct Admin {
 
 impl Admin {
     pub(super) fn open(
-        settings: &AdminPortSettings,
+        settings: AdminPortSettings,
         (store, builder): (VersionStore, BuildQueue),
         catalog: &OpenedCatalog,
     ) -> Result<Self, AppError> {
@@ -66,16 +67,17 @@ impl Admin {
             token_file,
             entrance: settings.door.follow(),
             write_keys,
-            names: settings.names.clone(),
-            reloads: settings.reloads.clone(),
+            names: settings.names,
+            reloads: settings.reloads,
+            tries: settings.tries,
             store,
             catalog,
-            running: settings.running.clone(),
+            running: settings.running,
             open_state: Box::new(open_state),
-            login: settings.login.clone(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-            limits: settings.limits.clone(),
-            connections: settings.connections.clone(),
+            login: settings.login,
+            trusted_proxies: settings.trusted_proxies,
+            limits: settings.limits,
+            connections: settings.connections,
         };
         let refused = |cause| AppError::ListenAdmin { address: settings.listen, cause };
         let api = AdminApi::open(settings.listen, of_api).map_err(refused)?;

@@ -14,10 +14,11 @@ use tidegate_catalog::{
     InstanceKey, ManagingFolder, NewToken, ObjectId, OrderPreview, PlanOptions, SecretValue, SqliteCatalog, TokenForm,
     WantedObject, plan,
 };
-use tidegate_process::{clock, whole_file};
+use tidegate_process::clock;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use super::instance_key::instance_key;
 use super::{AppError, paths};
 use crate::api;
 use crate::config::{
@@ -56,7 +57,7 @@ struct FolderSpecs {
 }
 
 /// The operating system's randomness.
-struct SystemEntropy;
+pub(super) struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
@@ -276,37 +277,6 @@ impl FolderSpecs {
             owner: None,
             spec: masks.spec(document),
         }
-    }
-}
-
-/// The key that the workspace names, or that of the data directory, which is made once.
-fn instance_key(workspace: &Workspace) -> Result<InstanceKey, AppError> {
-    if let Some(key) = &workspace.instance_key {
-        return Ok(key.clone());
-    }
-    let path = paths::instance_key(&workspace.data);
-    let io = |action| {
-        let path = path.clone();
-        move |cause| AppError::Io { action, path, cause }
-    };
-    let foreign = |reason: &str| AppError::Foreign { path: path.clone(), reason: reason.to_owned() };
-    match std::fs::read(&path) {
-        Ok(bytes) => match <[u8; KEY_BYTES]>::try_from(bytes.as_slice()) {
-            Ok(bytes) => Ok(InstanceKey::new(bytes)),
-            Err(_) => Err(foreign("the instance key has not 32 bytes. Nothing was changed. Put the right file back")),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if paths::catalog(&workspace.data).exists() {
-                return Err(foreign(
-                    "the instance key is not there, and the catalog is sealed under it. Nothing was changed. Put the file \
-                     back, or name the key by `instance_key` in tidegate.yaml",
-                ));
-            }
-            let bytes = clock::random::<KEY_BYTES>();
-            whole_file::create(&path, &bytes).map_err(io("could not write"))?;
-            Ok(InstanceKey::new(bytes))
-        }
-        Err(error) => Err(io("could not read")(error)),
     }
 }
 

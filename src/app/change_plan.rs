@@ -22,7 +22,7 @@ use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_registry::{PluginKind, Releases};
 
 use super::{declare, destinations};
-use crate::config::{DestinationKind, Workspace};
+use crate::config::{DestinationKind, InstanceKeySetting, Workspace};
 
 /// What is done to a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -279,7 +279,7 @@ fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
 pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
     let admin = |of: &Workspace| (of.admin_listen_named, of.wrong_tokens_max);
     let limits = |of: &Workspace| (of.limits.clone(), of.connections.clone());
-    let key = |of: &Workspace| of.instance_key.as_ref().map(|key| key.id().to_owned());
+    let key = |of: &Workspace| of.instance_key.as_ref().map(InstanceKeySetting::print);
     let settings = [
         ("listen", old.listen != new.listen),
         ("admin", admin(old) != admin(new)),

@@ -1,15 +1,17 @@
 //! Who hears of a change of what runs: the admin API of names, destinations of grants, the keeper of the quarantine of its bounds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_api_types::reload::RunningNow;
+use tidegate_api_types::workspace::ObjectRef;
 use tidegate_state::QuarantineBounds;
 use tokio::sync::watch;
 
 use super::active_runtimes::{self, WorkspaceGrants};
 use super::granted_tables;
 use crate::api::WorkspaceNames;
-use crate::config::Workspace;
+use crate::config::{Workspace, WorkspaceDocuments};
 
 /// Who hears of a change.
 pub(super) struct Followers {
@@ -18,6 +20,14 @@ pub(super) struct Followers {
     pub(super) quarantine: watch::Sender<QuarantineBounds>,
     /// What was last put in place.
     pub(super) report: watch::Sender<Arc<RunningNow>>,
+    /// None until something runs.
+    pub(super) folder: watch::Sender<Option<Arc<FollowedFolder>>>,
+}
+
+/// The folder as it was read last, and what of the catalog cannot run.
+pub(super) struct FollowedFolder {
+    pub(super) documents: Arc<WorkspaceDocuments>,
+    pub(super) left_out: BTreeMap<ObjectRef, String>,
 }
 
 impl Followers {
@@ -27,6 +37,7 @@ impl Followers {
             grants: watch::Sender::new(Arc::new(active_runtimes::grants(workspace))),
             quarantine: watch::Sender::new(workspace.quarantine.clone()),
             report: watch::Sender::new(Arc::default()),
+            folder: watch::Sender::new(None),
         }
     }
 }

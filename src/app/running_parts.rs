@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use super::active_runtimes::{self, ActiveRuntimes, NextRuntime};
 use super::change_plan::{self, ChangePlan, SyncChange};
 use super::endings::DrainingSyncs;
-use super::followers::{Followers, names};
+use super::followers::{FollowedFolder, Followers, names};
 use super::live::{Live, NextLive};
 use super::removals::{AskedEndings, Removals};
 use super::running_door::RunningDoor;
@@ -140,6 +140,7 @@ impl RunningParts {
             under_way: SyncsUnderWay::default(),
         };
         running.report.catalog_revision = of_catalog;
+        running.tell_folder();
         running.note_errors();
         running.keep_report();
         running
@@ -304,6 +305,7 @@ impl RunningParts {
             wanted;
         let before = std::mem::replace(&mut self.workspace, workspace);
         (self.told, self.overlaid, self.documents, self.left_out) = (told, overlaid, documents, left_out);
+        self.tell_folder();
         if let Err(error) = self.draining.begun(begun) {
             tracing::error!(error = %error, "endings.json could not be written; the next start ends what it names and has no end");
         }
@@ -350,6 +352,12 @@ impl RunningParts {
             behind: self.report.behind(),
         };
         Ok(OrderDone { running, committed })
+    }
+
+    /// Tells whoever tries objects out what they would run beside.
+    fn tell_folder(&self) {
+        let (documents, left_out) = (Arc::clone(&self.told.folder), self.left_out.clone());
+        self.followers.folder.send_replace(Some(Arc::new(FollowedFolder { documents, left_out })));
     }
 
     /// Changes the catalog as it was ordered.

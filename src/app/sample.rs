@@ -3,10 +3,13 @@
 //! server may be using it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_event::{Event, ViolationRecord};
+use tidegate_event::decode::DecodeRefusal;
+use tidegate_event::record::Record;
+use tidegate_event::{Event, Position, ViolationRecord, decode};
 use tidegate_pipeline::refine::{self, BatchContext, ChainOutput, FunctionChain, Judged};
 use tidegate_process::clock;
 use tidegate_registry::{self as store, VersionStore};
@@ -21,15 +24,64 @@ pub struct Sampled {
     pub events: Vec<Event>,
     pub violations: Vec<ViolationRecord>,
     /// How many events stay behind, by the reason.
-    pub left_out: BTreeMap<String, u64>,
+    pub left_out: BTreeMap<LeftOut, u64>,
+}
+
+/// Why an event of a sample is not delivered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LeftOut {
+    Duplicate,
+    Filtered,
+    /// By a function, with the reason that it gives.
+    Dropped(String),
+    Quarantined {
+        code: String,
+        message: String,
+    },
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate => f.write_str("a duplicate, by its messageId"),
+            Self::Filtered => f.write_str("the sync's filter leaves it out"),
+            Self::Dropped(by) => write!(f, "dropped by {by}"),
+            Self::Quarantined { code, message } if message.is_empty() => write!(f, "quarantined, {code}"),
+            Self::Quarantined { code, message } => write!(f, "quarantined, {code}: {message}"),
+        }
+    }
+}
+
+/// Stands for the address of whoever sends: an address of the documentation range.
+const IP: &str = "192.0.2.1";
+
+/// An event of a sample as the server would have it, the one with this number.
+///
+/// # Errors
+/// It would be quarantined, and why.
+pub fn sampled_event(text: &str, source: &Arc<str>, number: u64) -> Result<Event, DecodeRefusal> {
+    let id = format!("sample-{number}");
+    let record = Record {
+        problem: None,
+        route: None,
+        received_at_us: clock::now_us(),
+        source,
+        ip: IP,
+        message_id: &id,
+        sent_at: "",
+        context: b"",
+        integrations: b"",
+        event: text.as_bytes(),
+    };
+    decode::decode(&record, Arc::clone(source), Position::new(0, number))
 }
 
 /// Everything that events go through.
 pub struct Sampler<'w> {
     workspace: &'w Workspace,
     live: Option<Arc<Live>>,
-    /// Holds a copy of the store.
-    _folder: tempfile::TempDir,
+    /// Holds a copy of the store, where it is no server that asks.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl<'w> Sampler<'w> {
@@ -47,7 +99,13 @@ impl<'w> Sampler<'w> {
             let (store, _builder) = VersionStore::open(folder.path(), store::RegistrySettings::default())?;
             live = Some(Live::open(workspace, store, String::new()).await?);
         }
-        Ok(Self { workspace, live, _folder: folder })
+        Ok(Self { workspace, live, _folder: Some(folder) })
+    }
+
+    /// The same within a server, which has the store open.
+    pub(super) async fn within(workspace: &'w Workspace, store: VersionStore) -> Result<Self, AppError> {
+        let live = Some(Live::open(workspace, store, String::new()).await?);
+        Ok(Self { workspace, live, _folder: None })
     }
 
     /// What the sync `name` would deliver of `events`, which are of its source.
@@ -58,7 +116,7 @@ impl<'w> Sampler<'w> {
         let (mut seen, mut taken) = (HashSet::new(), Vec::with_capacity(events.len()));
         for event in events {
             if !seen.insert(event.message_id().to_owned()) {
-                sampled.leave_out("a duplicate, by its messageId".to_owned());
+                sampled.leave_out(LeftOut::Duplicate);
                 continue;
             }
             let Some(contract) = self.workspace.contracts.get(source) else {
@@ -68,7 +126,7 @@ impl<'w> Sampler<'w> {
             let Judged { event, violation, quarantined, undeclared: _ } = refine::judged(contract, event);
             sampled.violations.extend(violation);
             if let Some(entry) = quarantined {
-                sampled.leave_out(format!("quarantined, {}", entry.code));
+                sampled.leave_out(LeftOut::Quarantined { code: entry.code, message: String::new() });
             }
             taken.extend(event);
         }
@@ -76,7 +134,7 @@ impl<'w> Sampler<'w> {
         let taken = sampled.run(of_source, source, taken).await;
         let filter = destinations::filter(self.workspace, sync);
         let (taken, filtered): (Vec<_>, Vec<_>) = taken.into_iter().partition(|event| filter.takes(event));
-        filtered.iter().for_each(|_| sampled.leave_out("the sync's filter leaves it out".to_owned()));
+        filtered.iter().for_each(|_| sampled.leave_out(LeftOut::Filtered));
         let of_sync = self.live.as_ref().map(|live| live.rules().borrow().of_sync(name));
         sampled.events = sampled.run(of_sync, name, taken).await;
         for event in &mut sampled.events {
@@ -87,7 +145,8 @@ impl<'w> Sampler<'w> {
 }
 
 impl Sampled {
-    fn leave_out(&mut self, reason: String) {
+    /// Counts one that stays behind.
+    pub fn leave_out(&mut self, reason: LeftOut) {
         *self.left_out.entry(reason).or_default() += 1;
     }
 
@@ -105,10 +164,10 @@ impl Sampled {
         };
         let ChainOutput { events, quarantined, dropped, .. } = refine::chain(&function_chain, events, &batch).await;
         for entry in quarantined {
-            self.leave_out(format!("quarantined, {}: {}", entry.code, entry.message));
+            self.leave_out(LeftOut::Quarantined { code: entry.code, message: entry.message });
         }
         for (reason, count) in dropped {
-            *self.left_out.entry(format!("dropped by {reason}")).or_default() += count;
+            *self.left_out.entry(LeftOut::Dropped(reason)).or_default() += count;
         }
         events
     }

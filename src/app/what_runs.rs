@@ -157,6 +157,19 @@ impl WorkspaceReader {
         self.resolved(Arc::new(told), kept, left_out).await
     }
 
+    /// The folder as it was read, with the catalog as it is. The object that somebody asks about must run.
+    pub(super) async fn as_it_is(
+        &self,
+        folder: &Arc<WorkspaceDocuments>,
+        asked: &ObjectRef,
+        left_out: &BTreeMap<ObjectRef, String>,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        let snapshot = self.catalog.snapshot().await.map_err(refused)?;
+        let told = ToldWorkspace::of(Arc::clone(folder), &snapshot);
+        let left_out = left_out.keys().filter(|object| *object != asked).cloned().collect();
+        self.resolved(Arc::new(told), KeptDocuments::new(), left_out).await
+    }
+
     /// The same once more, with something else kept. What could run has to run.
     pub(super) async fn again(
         &self,

@@ -18,7 +18,7 @@ mod token;
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;
 pub(super) use contexts::{KeptContext, KeptContexts};
-pub(super) use control::CatalogClient;
+pub(super) use control::{CatalogClient, WriteManner};
 pub(super) use error::ClientError;
 pub(super) use http::ServerAnswer;
 pub(super) use ingest::IngestClient;

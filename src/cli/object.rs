@@ -1,9 +1,13 @@
 //! `tidegate object`: what a running server has in its catalog, and what it was before.
 
+mod spec_text;
+mod try_out;
+mod write;
+
 use std::process::ExitCode;
 
 use serde::Serialize;
-use tidegate_api_types::object::{ObjectQuery, ShownObject};
+use tidegate_api_types::object::{ManagedByQuery, ObjectQuery, ShownObject};
 use tidegate_api_types::workspace::SyncEnding;
 
 use super::client::{AdminClient, CatalogClient, ServerArgs};
@@ -45,12 +49,35 @@ pub(super) enum ObjectCommand {
         /// Only those whose names begin so
         #[arg(long, value_name = "TEXT")]
         prefix: Option<String>,
+        /// Only those with this text in their names; large and small letters are the same
+        #[arg(long, value_name = "TEXT")]
+        q: Option<String>,
         /// Only those with this label
         #[arg(long, value_name = "NAME=VALUE")]
         label: Option<String>,
+        /// Only those that this user or token answers for: the name of a user, or an id
+        #[arg(long, value_name = "NAME")]
+        owner: Option<String>,
+        /// Only those that the files of a folder say, or only those that no file says
+        #[arg(long, value_name = "WHO", value_parser = ["folder", "nobody"])]
+        managed_by: Option<String>,
         #[command(flatten)]
         catalog: CatalogArgs,
     },
+    /// Make an object of a spec
+    #[command(
+        after_help = "Examples:\n  tidegate object create destination crm -f crm.yaml --label team=sales\n  echo '{\"source\": \"web\", \"destination\": \"crm\"}' | tidegate object create sync web-to-crm -f -\n\nA spec is what the file of such an object says; write `secret:NAME` for what nobody shall read."
+    )]
+    Create(write::CreateArgs),
+    /// Say anew what an object is; labels and owner stay unless they are given
+    Update(write::UpdateArgs),
+    /// Change the spec of an object in your editor: that of $VISUAL, else of $EDITOR
+    Edit(write::EditArgs),
+    /// Try a destination or a sync out, which changes nothing: is it there, what may be done there, what would become of events
+    #[command(
+        after_help = "Examples:\n  tidegate object test destination crm\n  tidegate object test sync web-to-crm --count 5           the newest events of its source\n  tidegate object test sync web-to-crm --events in.jsonl   events as SDKs send them\n  tidegate object test destination new -f new.yaml         one that is not made yet\n\nExit code 1 when something cannot be reached or is not allowed. Values of events take the right to see them."
+    )]
+    Test(try_out::TryArgs),
     /// Show an object, by its name or its id
     Get {
         kind: String,
@@ -117,9 +144,19 @@ const NAME_CHARS_MAX: usize = 80;
 pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
     runtime()?.block_on(async {
         match command {
-            ObjectCommand::List { kind, prefix, label, catalog } => {
-                let query = ObjectQuery { prefix: prefix.clone(), label: label.clone(), ..ObjectQuery::default() };
-                let objects = catalog.client()?.objects(kind, &query).await?;
+            ObjectCommand::List { kind, prefix, q, label, owner, managed_by, catalog } => {
+                let client = catalog.client()?;
+                let owner = match owner {
+                    Some(owner) => Some(write::owner_id(&client, owner).await?),
+                    None => None,
+                };
+                let managed_by = managed_by.as_deref().map(|who| match who {
+                    "folder" => ManagedByQuery::Folder,
+                    _ => ManagedByQuery::Nobody,
+                });
+                let (prefix, q, label) = (prefix.clone(), q.clone(), label.clone());
+                let query = ObjectQuery { prefix, q, label, owner, managed_by, ..ObjectQuery::default() };
+                let objects = client.objects(kind, &query).await?;
                 if json {
                     print_json(&objects);
                 } else {
@@ -150,6 +187,10 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
                 }
                 println!("{table}");
             }
+            ObjectCommand::Create(args) => return write::create(args, json).await,
+            ObjectCommand::Update(args) => return write::update(args, json).await,
+            ObjectCommand::Edit(args) => return write::edit(args, json).await,
+            ObjectCommand::Test(args) => return try_out::run(args, json).await,
             ObjectCommand::Pause { kind, name, catalog } => {
                 return pause::run(&catalog.client()?, (kind, name), true, json).await;
             }
@@ -196,16 +237,17 @@ pub(super) fn print_list(kind: &str, objects: &[ShownObject]) {
         println!("there is no {} that you may see", style::plain(kind, NAME_CHARS_MAX));
         return;
     }
-    let mut table = style::table(&["name", "revision", "changed", "managed by", "labels", "id"]);
+    let mut table = style::table(&["kind", "name", "revision", "owner", "managed", "state", "labels"]);
     for object in objects {
         let labels: Vec<String> = object.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         table.add_row([
+            style::plain(&object.kind, NAME_CHARS_MAX),
             style::plain(&object.name, NAME_CHARS_MAX),
             object.revision.to_string(),
-            object.updated_at.clone(),
+            object.owner.clone().unwrap_or_default(),
             managed(object),
-            labels.join(", "),
-            object.id.clone(),
+            if object.paused { "paused" } else { "" }.to_owned(),
+            style::plain(&labels.join(", "), NAME_CHARS_MAX),
         ]);
     }
     println!("{table}");
@@ -221,6 +263,12 @@ fn print_object(object: &ShownObject) {
     println!("{} {}", object.kind, style::bold(&style::plain(&object.name, NAME_CHARS_MAX)));
     println!("  id:       {}", object.id);
     println!("  revision: {} of {}", object.revision, object.updated_at);
+    if let Some(owner) = &object.owner {
+        println!("  owner:    {owner}");
+    }
+    if object.paused {
+        println!("  state:    paused");
+    }
     if object.managed_by.is_some() {
         println!("  managed:  {}", managed(object));
     }

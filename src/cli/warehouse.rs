@@ -7,16 +7,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tidegate_document::file;
-use tidegate_event::record::{Record, RecordProblem};
-use tidegate_event::{Event, Position, decode};
-use tidegate_process::clock;
+use tidegate_event::Event;
+use tidegate_event::record::RecordProblem;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::plan::PlanStep;
 use tidegate_warehouse::schema_cache::FoundSchema;
 
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, style};
 use crate::app::declare;
-use crate::app::sample::{Sampled, Sampler};
+use crate::app::sample::{LeftOut, Sampled, Sampler, sampled_event};
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::WarehouseSettings;
 
@@ -82,7 +81,7 @@ pub(super) fn run(command: &WarehouseCommand, json: bool) -> CommandDone {
             None => Sampled::default(),
         };
         for reason in refused {
-            *sampled.left_out.entry(reason).or_default() += 1;
+            sampled.leave_out(reason);
         }
         planned.push(plan(settings, &part, found, sampled)?);
     }
@@ -148,7 +147,8 @@ fn plan(
     plan.violations(&sampled.violations).map_err(|name| taken(name.0))?;
     let schema = plan.schema().map(str::to_owned);
     let (steps, notices) = plan.finish();
-    let (sync, kind, left_out) = (part.sync.clone(), settings.capabilities().kind, sampled.left_out);
+    let left_out = sampled.left_out.into_iter().map(|(reason, count)| (reason.to_string(), count)).collect();
+    let (sync, kind) = (part.sync.clone(), settings.capabilities().kind);
     Ok(ShownPlan { sync, kind, schema, steps, notices, left_out })
 }
 
@@ -170,35 +170,21 @@ fn sample(path: &PathBuf) -> Result<Vec<String>, CommandFailure> {
     Ok(lines.map_while(Result::ok).filter(|line| !line.trim().is_empty()).collect())
 }
 
-/// Stands for the address of whoever sends: an address of the documentation range.
-const IP: &str = "192.0.2.1";
-
 /// The events of a source, as the server would have them, and why it would have no more: of each the reason.
-fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<String>), CommandFailure> {
+fn decoded(sample: &[String], source: &str) -> Result<(Vec<Event>, Vec<LeftOut>), CommandFailure> {
     let source: Arc<str> = source.into();
     let (mut events, mut refused) = (Vec::with_capacity(sample.len()), Vec::new());
-    for (offset, text) in (0..).zip(sample) {
-        let id = format!("sample-{offset}");
-        let record = Record {
-            problem: None,
-            route: None,
-            received_at_us: clock::now_us(),
-            source: &source,
-            ip: IP,
-            message_id: &id,
-            sent_at: "",
-            context: b"",
-            integrations: b"",
-            event: text.as_bytes(),
-        };
-        match decode::decode(&record, Arc::clone(&source), Position::new(0, offset)) {
+    for (number, text) in (0..).zip(sample) {
+        match sampled_event(text, &source, number) {
             Ok(event) => events.push(event),
             // No server would keep such a line apart from its neighbours.
             Err(refusal) if refusal.code == RecordProblem::Malformed.code() => {
-                let message = format!("event {} of the sample: {} ({})", offset + 1, refusal.message, refusal.code);
+                let message = format!("event {} of the sample: {} ({})", number + 1, refusal.message, refusal.code);
                 return Err(CommandFailure::Failed(message));
             }
-            Err(refusal) => refused.push(format!("quarantined, {}: {}", refusal.code, refusal.message)),
+            Err(refusal) => {
+                refused.push(LeftOut::Quarantined { code: refusal.code.to_owned(), message: refusal.message });
+            }
         }
     }
     Ok((events, refused))

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use tidegate_catalog::InstanceKey;
 use tidegate_dedup::DedupSettings;
 use tidegate_document::fields::Fields;
 use tidegate_log as intake;
@@ -12,6 +11,7 @@ use tidegate_oidc::LoginSettings;
 use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
+use super::instance_key::InstanceKeySetting;
 use super::outgoing::Outgoing;
 use super::surroundings::ObjectInputs;
 use super::{instance_key, login};
@@ -42,7 +42,7 @@ pub(super) struct Server {
     pub(super) dedup: DedupSettings,
     pub(super) quarantine: QuarantineBounds,
     pub(super) pagemap_scan: bool,
-    pub(super) instance_key: Option<InstanceKey>,
+    pub(super) instance_key: Option<InstanceKeySetting>,
     pub(super) outgoing: Outgoing,
     /// Variables of the environment that every object of the catalog may name.
     pub(super) catalog_variables: BTreeSet<String>,

@@ -8,7 +8,9 @@ mod document;
 mod drafts;
 mod generated;
 mod matrix;
+mod object_verbs;
 mod rights;
+mod tries;
 mod write_keys;
 
 use serde_json::{Value, json};

@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::admin::Admin;
 use crate::support::{Workspace, run};
 
 const CANARY: &str = "canary-hunter2-canary";
@@ -123,5 +124,72 @@ fn an_instance_key_that_the_workspace_names_stays_where_it_is() {
     std::fs::write(&key, format!("{}\n", "0f".repeat(32))).unwrap();
     workspace.serve().stop();
     assert!(!workspace.data().join("instance.key").exists());
+    workspace.serve().stop();
+}
+
+#[test]
+fn a_command_says_the_instance_key_and_one_that_fails_is_no_start() {
+    let workspace = Workspace::new();
+    let key = workspace.dir.path().join("elsewhere.key");
+    std::fs::write(&key, format!("{}\n", "0f".repeat(32))).unwrap();
+    workspace.write("tidegate.yaml", &format!("instance_key: {{command: [cat, {}]}}\n", key.display()));
+    workspace.serve().stop();
+    assert!(!workspace.data().join("instance.key").exists());
+    workspace.serve().stop();
+    std::fs::write(&key, CANARY).unwrap();
+    let said = workspace.try_serve_with(&[]).err().unwrap();
+    assert!(said.contains("instance_key") && said.contains("no key") && !said.contains(CANARY), "{said}");
+    std::fs::remove_file(&key).unwrap();
+    let said = workspace.try_serve_with(&[]).err().unwrap();
+    assert!(said.contains("exit status") && said.contains("by hand"), "{said}");
+    workspace.write("tidegate.yaml", "instance_key: {command: []}\n");
+    let checked = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    let problems: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert!(problems["problems"][0]["fix"].as_str().unwrap().contains("command:"), "{problems}");
+}
+
+#[test]
+fn another_instance_key_opens_what_the_one_before_has_sealed() {
+    let workspace = Workspace::new();
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let kept = admin.ask("PUT", "/api/v1/secrets/place", br#"{"value": "DATA/kept.db"}"#);
+    assert_eq!(kept.status, 200, "{}", kept.text());
+    let made = json!({"name": "kept", "spec": {"kind": "sqlite", "path": "secret:place"}});
+    assert_eq!(admin.post("/api/v1/objects/destination", &made).status, 201);
+    let new = workspace.dir.path().join("new.key");
+    std::fs::write(&new, "0f".repeat(32)).unwrap();
+    let (folder, file) = (workspace.path(), new.display().to_string());
+    let rekey = || run(&["admin", "rekey", folder.to_str().unwrap(), "--new-key-file", &file, "--json"]);
+    let busy = rekey();
+    assert_eq!(busy.status.code(), Some(1), "a server is running");
+    server.stop();
+    let key = workspace.data().join("instance.key");
+    let before = std::fs::read(&key).unwrap();
+    for secrets in [1, 0] {
+        let output = rekey();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&said["secrets"], &said["in_place"]), (&json!(secrets), &json!(true)), "{said}");
+        assert_eq!(std::fs::read(&key).unwrap(), [0x0f; 32]);
+    }
+    let server = workspace.serve();
+    assert_eq!(server.batch(&[json!({"type": "track", "event": "E"})]).status, 200, "write keys stay");
+    let admin = Admin::new(&server, &token);
+    let verdict = admin.post("/api/v1/audit/verify", &json!({})).json();
+    assert_eq!(verdict["whole"], true, "{verdict}");
+    assert_eq!(
+        admin.ask("PUT", "/api/v1/secrets/place", br#"{"value": "DATA/kept.db"}"#).json()["objects"][0]["done"],
+        "unchanged"
+    );
+    let running = admin.get("/api/v1/running");
+    assert_eq!(running["behind"], json!([]), "{running}");
+    server.stop();
+    std::fs::write(&key, before).unwrap();
+    let said = workspace.try_serve_with(&[]).err().unwrap();
+    assert!(said.contains("sealed under the instance key"), "{said}");
+    // Cut off before the file was written, the same again does the rest.
+    assert!(rekey().status.success());
     workspace.serve().stop();
 }

@@ -27,6 +27,8 @@ pub mod path;
 pub mod reload;
 /// Signing in and out.
 pub mod sign_in;
+/// Trying objects out.
+pub mod tried;
 /// Versions and where they are in use.
 pub mod version;
 /// Objects of a workspace, and what changes of them.

@@ -264,6 +264,33 @@ pub struct UsedBy {
     pub hidden: u64,
 }
 
+/// Secrets, by name, without their values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretList {
+    pub secrets: Vec<ShownSecret>,
+    /// The cursor to go on with, when there are more.
+    pub next: Option<String>,
+}
+
+/// A secret: everything but its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Secret)]
+pub struct ShownSecret {
+    pub id: String,
+    pub name: String,
+    /// How many values it has had.
+    pub version: u64,
+    /// Tells one value from another and nothing of it.
+    pub fingerprint: String,
+    /// Of the catalog, when it was changed last.
+    pub revision: u64,
+    pub changed_at: String,
+    /// Id of the user or token; none for the server itself and the admin token.
+    pub changed_by: Option<String>,
+    /// How many objects name it, also those that may not be viewed.
+    pub used_by: u64,
+}
+
 /// The value of a secret, which is kept and shown by nobody.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

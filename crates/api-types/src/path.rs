@@ -74,6 +74,10 @@ pub const OBJECT_ADOPT: &str = "/api/v1/objects/{kind}/{name}/adopt";
 pub const OBJECT_PAUSE: &str = "/api/v1/objects/{kind}/{name}/pause";
 /// Lets it go on: POST.
 pub const OBJECT_RESUME: &str = "/api/v1/objects/{kind}/{name}/resume";
+/// What it connects to and what it would make of events: POST.
+pub const OBJECT_TEST: &str = "/api/v1/objects/{kind}/{name}/test";
+/// Secrets, but for their values: GET.
+pub const SECRETS: &str = "/api/v1/secrets";
 /// Keeps the value of a secret: PUT.
 pub const SECRET: &str = "/api/v1/secrets/{name}";
 /// The write keys of a source: GET, POST.

@@ -61,6 +61,11 @@ pub trait Log: Send + Sync {
     /// How many records there are at most from one offset up to another.
     fn records(&self, from: u64, to: u64) -> u64;
 
+    /// An offset behind which there are so many of the newest records at most.
+    fn newest(&self, records: u64) -> u64 {
+        self.committed().saturating_sub(records).max(self.oldest())
+    }
+
     /// A reader that starts at `offset`.
     ///
     /// # Errors

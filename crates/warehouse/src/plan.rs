@@ -6,8 +6,8 @@ use tidegate_event::{Event, ViolationRecord};
 
 use super::SyncPart;
 use super::capabilities::Capabilities;
-use super::evolve::Fit;
-use super::row::Planner;
+use super::evolve::{Fit, Type};
+use super::row::{Group, Planner};
 use super::schema_cache::{FoundSchema, NameTaken, SchemaCache};
 use super::table::{Family, Limits, Table};
 use super::waiting::Waiting;
@@ -47,6 +47,13 @@ pub struct PlanStep {
     pub statements: Vec<String>,
 }
 
+/// A row that an event becomes: the name of its table, and of each value the column, its type and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowOutline {
+    pub table: String,
+    pub cells: Vec<(String, Type, String)>,
+}
+
 impl WarehousePlan {
     /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
     #[must_use]
@@ -77,6 +84,26 @@ impl WarehousePlan {
         }
         let _ = planner.finish();
         Ok(())
+    }
+
+    /// The rows that an event becomes, which is taken in with them.
+    ///
+    /// # Errors
+    /// Something else has the name of a fixed table.
+    pub fn rows(&mut self, event: &Event) -> Result<Vec<RowOutline>, NameTaken> {
+        let target = self.known.target(&mut self.found, event)?;
+        let mut planner = Planner::new(&mut self.known.tables, self.fit);
+        planner.event(0, event, &target);
+        let groups = planner.finish();
+        let row = |group: &Group<'_>| {
+            let table = self.known.tables.list.get(group.table)?;
+            let cells = group.cells.iter().filter_map(|cell| {
+                let column = table.columns.get(cell.column as usize)?;
+                Some((column.name.to_string(), column.kind(), cell.scalar.text().into_owned()))
+            });
+            Some(RowOutline { table: table.name.to_string(), cells: cells.collect() })
+        };
+        Ok(groups.iter().filter_map(row).collect())
     }
 
     /// Takes in what a contract objected to.

@@ -8,7 +8,7 @@ use tidegate_api_types::object::{
     WorkspaceQuery,
 };
 use tidegate_api_types::path;
-use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId};
+use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId, ObjectKind};
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{KindInPath, NamedObject};
@@ -37,14 +37,23 @@ pub(super) async fn list(
     Query(query): Query<ObjectQuery>,
 ) -> ObjectAnswer<Objects> {
     let workspace = workspace_of(kind, query.workspace.as_deref());
+    let asked = listed(kind, &workspace, query)?;
+    let page = shared.settings.catalog.catalog.list(&asked).await.map_err(|error| shared.refused(error))?;
+    let objects = shared.visible(&asker, &workspace, page.objects).await?;
+    let objects = objects.into_iter().map(|object| shared.shown(object)).collect();
+    Ok(axum::Json(Objects { objects, next: page.next }))
+}
+
+/// What a query asks the catalog for.
+pub(super) fn listed(kind: ObjectKind, workspace: &str, query: ObjectQuery) -> Result<ListQuery, ApiRefusal> {
     let label = query.label.map(|label| {
         let parts = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         parts.ok_or_else(|| {
             ApiRefusal::bad("label", "a label is a name and a value", "write `label=team=web`").in_field("label")
         })
     });
-    let asked = ListQuery {
-        workspace: workspace.clone(),
+    Ok(ListQuery {
+        workspace: workspace.to_owned(),
         kind: Some(kind),
         name_prefix: query.prefix,
         name_part: query.q,
@@ -56,11 +65,7 @@ pub(super) async fn list(
         owner: query.owner.as_deref().map(owner).transpose()?,
         cursor: query.cursor,
         limit: limit(query.limit),
-    };
-    let page = shared.settings.catalog.catalog.list(&asked).await.map_err(|error| shared.refused(error))?;
-    let objects = shared.visible(&asker, &workspace, page.objects).await?;
-    let objects = objects.into_iter().map(|object| shared.shown(object)).collect();
-    Ok(axum::Json(Objects { objects, next: page.next }))
+    })
 }
 
 /// One object, by its name or its id. Its ETag is its revision.

@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper::http::request::Parts;
 use serde_json::json;
 use tidegate_catalog::{
-    ActingPrincipal, AuditRecord, AuditResult, CatalogObject, CatalogSnapshot, Denial, ObjectId, ObjectKind,
-    RightsTarget, SERVER_WORKSPACE, Verb, authorise,
+    ActingPrincipal, AuditRecord, AuditResult, CatalogError, CatalogObject, CatalogSnapshot, Denial, ObjectId,
+    ObjectKind, RightsTarget, SERVER_WORKSPACE, Verb, authorise,
 };
 
 use super::asker::{AskedFrom, Requester, workspace_of};
@@ -44,13 +44,17 @@ pub(in crate::api) async fn permit(
             in_workspace(shared, &asker, asked.as_deref().unwrap_or(SERVER_WORKSPACE), verb).await
         }
         EndpointRule::Server(verb) => in_workspace(shared, &asker, SERVER_WORKSPACE, verb).await,
-        EndpointRule::Named(_) | EndpointRule::OfSource(_) | EndpointRule::Past => {
+        EndpointRule::Named(_) | EndpointRule::NamedOrNew(_) | EndpointRule::OfSource(_) | EndpointRule::Past => {
             let kind = if matches!(rule, EndpointRule::OfSource(_)) { ObjectKind::Source } else { kind(params)? };
             let (workspace, named) = (workspace_of(kind, asked.as_deref()), param(params, "name"));
             let (verb, object) = match rule {
                 EndpointRule::Named(verb) | EndpointRule::OfSource(verb) => {
                     (verb, shared.object(&workspace, kind, named).await?)
                 }
+                EndpointRule::NamedOrNew(verb) => match shared.found(&workspace, kind, named).await? {
+                    Some(object) => (verb, object),
+                    None => return Ok(()),
+                },
                 _ => (Verb::View, shared.object_or_past(&workspace, kind, named).await?),
             };
             if let Some(acting) = asker.acting() {
@@ -124,14 +128,21 @@ impl SharedApi {
         kind: ObjectKind,
         named: &str,
     ) -> Result<CatalogObject, ApiRefusal> {
+        self.found(workspace, kind, named).await?.ok_or_else(|| absent(NO_OBJECT))
+    }
+
+    /// The same, if there is one.
+    async fn found(&self, workspace: &str, kind: ObjectKind, named: &str) -> Result<Option<CatalogObject>, ApiRefusal> {
         let catalog = &self.settings.catalog.catalog;
         let by_name = catalog.find(workspace, kind, named).await.map_err(|error| self.refused(error))?;
-        if let Some(object) = by_name {
-            return Ok(object);
+        if by_name.is_some() {
+            return Ok(by_name);
         }
-        match ObjectId::parse(named).ok().filter(|id| id.kind() == kind) {
-            Some(id) => catalog.get(workspace, &id).await.map_err(|error| self.refused(error)),
-            None => Err(absent(NO_OBJECT)),
+        let Some(id) = ObjectId::parse(named).ok().filter(|id| id.kind() == kind) else { return Ok(None) };
+        match catalog.get(workspace, &id).await {
+            Ok(object) => Ok(Some(object)),
+            Err(CatalogError::Absent { .. }) => Ok(None),
+            Err(error) => Err(self.refused(error)),
         }
     }
 
@@ -175,6 +186,22 @@ impl SharedApi {
         let ends = self.ends(workspace, &objects).await?;
         let is_visible = |object: &CatalogObject| may(acting, Verb::View, object, ends.as_ref()).is_ok();
         Ok(objects.into_iter().filter(is_visible).collect())
+    }
+}
+
+/// The object that a path names, or nothing but the name where there is none yet.
+pub(super) struct NamedOrNewObject {
+    pub(super) name: String,
+    pub(super) object: Option<Arc<CatalogObject>>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedOrNewObject {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
+        let object = parts.extensions.get::<NamedObject>().map(|NamedObject(object)| Arc::clone(object));
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
+        Ok(Self { name: param(&params, "name").to_owned(), object })
     }
 }
 

@@ -11,6 +11,8 @@ pub(in crate::api) enum EndpointRule {
     Filtered,
     /// Whoever may do this to the object that the path names.
     Named(Verb),
+    /// The same; where there is no such object yet, the catalog asks whoever would make it.
+    NamedOrNew(Verb),
     /// Whoever may do this to the source that the path names.
     OfSource(Verb),
     /// Whoever may view the object that the path names, or, by its id, could have viewed one that was deleted.
@@ -25,7 +27,7 @@ pub(in crate::api) enum EndpointRule {
     Open,
 }
 
-use EndpointRule::{Filtered, InChange, Named, OfSource, Open, Past, Server, Workspace};
+use EndpointRule::{Filtered, InChange, Named, NamedOrNew, OfSource, Open, Past, Server, Workspace};
 
 const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::GET, path::WHO_AM_I, Filtered),
@@ -49,6 +51,8 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::POST, path::OBJECT_ADOPT, Named(Verb::Adopt)),
     (Method::POST, path::OBJECT_PAUSE, Named(Verb::Update)),
     (Method::POST, path::OBJECT_RESUME, Named(Verb::Update)),
+    (Method::POST, path::OBJECT_TEST, NamedOrNew(Verb::Test)),
+    (Method::GET, path::SECRETS, Filtered),
     (Method::PUT, path::SECRET, InChange),
     (Method::GET, path::SOURCE_WRITE_KEYS, OfSource(Verb::View)),
     // A write key has the rights of its source. The catalog asks once more, in the transaction of the change.

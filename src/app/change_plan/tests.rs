@@ -358,6 +358,7 @@ fn settings_of_the_server_count_from_the_next_start() {
         ("log: {retention_bytes: 1 GiB}", "log"),
         ("dedup: {window: 1 h}", "dedup"),
         ("instance_key: {file: elsewhere.key}", "instance_key"),
+        ("instance_key: {command: [/usr/bin/kms, read, tidegate]}", "instance_key"),
         ("slots: {pagemap_scan: true}", "slots"),
     ] {
         let text = format!("listen: 127.0.0.1:0\n{setting}\n");

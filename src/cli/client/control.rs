@@ -11,9 +11,10 @@ use tidegate_api_types::control::{
 };
 use tidegate_api_types::object::{
     ChangeDone, ChangeQuery, DeleteQuery, DiffQuery, HistoryQuery, NewObject, ObjectDiff, ObjectHistory, ObjectQuery,
-    Objects, ShownObject, WorkspaceQuery,
+    Objects, SecretList, ShownObject, ShownSecret, UsedBy, WorkspaceQuery, WriteSecret,
 };
 use tidegate_api_types::path;
+use tidegate_api_types::tried::{ObjectTried, TryObject};
 use tidegate_api_types::workspace::SyncEnding;
 use tidegate_api_types::write_key::{
     CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKeys,
@@ -22,11 +23,23 @@ use tidegate_api_types::write_key::{
 use super::admin::{AdminClient, UPLOAD_TIME_MAX};
 use super::error::ClientError;
 use super::http::ANSWER_TIME_MAX;
+use crate::api::WORKSPACE_DEFAULT;
 
 /// Somebody with a token, and a workspace of the catalog.
 pub(in crate::cli) struct CatalogClient {
     client: AdminClient,
     workspace: Option<String>,
+}
+
+/// How an object is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::cli) struct WriteManner {
+    /// Only if the object is still of this revision.
+    pub(in crate::cli) revision: Option<u64>,
+    /// Say what would be done, and do nothing.
+    pub(in crate::cli) dry_run: bool,
+    /// Change what the files of a folder manage all the same.
+    pub(in crate::cli) force: bool,
 }
 
 type CatalogAnswer<T> = Result<T, ClientError>;
@@ -66,6 +79,24 @@ impl CatalogClient {
         Ok(page.objects.iter().any(|there| there.name == role))
     }
 
+    /// Names of objects that begin so, at most a page of them.
+    pub(in crate::cli) async fn names(&self, kind: &str, prefix: &str) -> CatalogAnswer<Vec<String>> {
+        let (workspace, prefix) = (self.workspace.clone(), Some(prefix.to_owned()));
+        let query = ObjectQuery { workspace, prefix, limit: Some(PAGE), ..ObjectQuery::default() };
+        let page: Objects = self.get(&of_kind(path::OBJECTS, kind), "", &query).await?;
+        Ok(page.objects.into_iter().map(|object| object.name).collect())
+    }
+
+    /// Names of the workspaces that whoever asks has roles in.
+    pub(in crate::cli) async fn workspaces(&self) -> CatalogAnswer<Vec<String>> {
+        let roles = self.client.who_am_i().await?.roles;
+        let mut names: Vec<String> = roles.into_keys().filter(|workspace| workspace != "*").collect();
+        if !names.iter().any(|name| name == WORKSPACE_DEFAULT) {
+            names.push(WORKSPACE_DEFAULT.to_owned());
+        }
+        Ok(names)
+    }
+
     pub(in crate::cli) async fn object(&self, kind: &str, name: &str) -> CatalogAnswer<ShownObject> {
         let found = self.get(&of_kind(path::OBJECT, kind), name, &self.workspace()).await;
         found.map_err(|error| error.about(kind, name))
@@ -95,6 +126,78 @@ impl CatalogClient {
         let query = DiffQuery { workspace: self.workspace.clone(), from, to };
         let found = self.get(&of_kind(path::OBJECT_DIFF, kind), name, &query).await;
         found.map_err(|error| error.about(kind, name))
+    }
+
+    /// The objects that name one.
+    pub(in crate::cli) async fn used_by(&self, kind: &str, name: &str) -> CatalogAnswer<UsedBy> {
+        self.get(&of_kind(path::OBJECT_USED_BY, kind), name, &self.workspace()).await
+    }
+
+    /// Tries an object out, which changes nothing. Functions may have to be compiled for it.
+    pub(in crate::cli) async fn try_object(
+        &self,
+        (kind, name): (&str, &str),
+        asked: &TryObject,
+    ) -> CatalogAnswer<ObjectTried> {
+        let at = of_kind(path::OBJECT_TEST, kind);
+        let request = self.client.http().query(Method::POST, (&at, name), &self.workspace())?;
+        self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(asked)?), UPLOAD_TIME_MAX).await
+    }
+
+    /// All secrets, however many pages they take, without their values.
+    pub(in crate::cli) async fn secrets(&self) -> CatalogAnswer<Vec<ShownSecret>> {
+        let (mut secrets, mut cursor) = (Vec::new(), None);
+        loop {
+            let workspace = self.workspace.clone();
+            let query = ObjectQuery { workspace, cursor, limit: Some(PAGE), ..ObjectQuery::default() };
+            let page: SecretList = self.get(path::SECRETS, "", &query).await?;
+            secrets.extend(page.secrets);
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(secrets),
+            }
+        }
+    }
+
+    /// What names a secret is opened anew by it.
+    pub(in crate::cli) async fn write_secret(&self, name: &str, value: String) -> CatalogAnswer<ChangeDone> {
+        let request = self.client.http().query(Method::PUT, (path::SECRET, name), &self.workspace())?;
+        let request = request.header(CONTENT_TYPE, JSON).body(body(&WriteSecret { value })?);
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
+    }
+
+    /// Makes an object, or says what that would do. Functions may have to be compiled for it.
+    pub(in crate::cli) async fn create_with(
+        &self,
+        kind: &str,
+        new: &NewObject,
+        manner: WriteManner,
+    ) -> CatalogAnswer<ChangeDone> {
+        self.write((Method::POST, &of_kind(path::OBJECTS, kind), ""), new, manner).await
+    }
+
+    /// The same for an object that is there.
+    pub(in crate::cli) async fn update_with(
+        &self,
+        (kind, name): (&str, &str),
+        new: &NewObject,
+        manner: WriteManner,
+    ) -> CatalogAnswer<ChangeDone> {
+        self.write((Method::PUT, &of_kind(path::OBJECT, kind), name), new, manner).await
+    }
+
+    async fn write(
+        &self,
+        (method, at, name): (Method, &str, &str),
+        new: &NewObject,
+        manner: WriteManner,
+    ) -> CatalogAnswer<ChangeDone> {
+        let query = ChangeQuery { dry_run: manner.dry_run, force: manner.force, ..self.change() };
+        let mut request = self.client.http().query(method, (at, name), &query)?.header(CONTENT_TYPE, JSON);
+        if let Some(revision) = manner.revision {
+            request = request.header(IF_MATCH, format!("\"{revision}\""));
+        }
+        self.client.exchange(request.body(body(new)?), UPLOAD_TIME_MAX).await
     }
 
     pub(in crate::cli) async fn create(&self, kind: &str, new: &NewObject) -> CatalogAnswer<ChangeDone> {

@@ -126,5 +126,6 @@ fn told(problem: &ProblemDetails) -> String {
         }
         _ => &problem.fix,
     };
-    format!("the server says: {}\n  fix: {fix}", problem.detail)
+    let field = problem.field.as_ref().map(|field| format!("\n  field: {field}")).unwrap_or_default();
+    format!("the server says: {}{field}\n  fix: {fix}", problem.detail)
 }

@@ -9,30 +9,30 @@ use super::{ApiCaller, served};
 use crate::support::{Server, Workspace, run};
 
 /// Commands with the address of a server and a token.
-struct ServerCommands {
+pub(super) struct ServerCommands {
     url: String,
     token: String,
 }
 
 impl ServerCommands {
-    fn new(server: &Server, caller: &ApiCaller) -> Self {
+    pub(super) fn new(server: &Server, caller: &ApiCaller) -> Self {
         Self { url: format!("http://{}", server.admin), token: caller.token.clone() }
     }
 
-    fn run(&self, words: &[&str]) -> Output {
+    pub(super) fn run(&self, words: &[&str]) -> Output {
         run(&[words, &["--server", &self.url, "--token", &self.token]].concat())
     }
 
     /// What a command says to programs, which must have ended so.
     #[track_caller]
-    fn json(&self, words: &[&str], code: i32) -> Value {
+    pub(super) fn json(&self, words: &[&str], code: i32) -> Value {
         let output = self.run(&[words, &["--json"]].concat());
         assert_eq!(output.status.code(), Some(code), "{words:?}: {}", text(&output));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words:?}: {}", text(&output)))
     }
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

@@ -385,6 +385,7 @@ fn what_may_not_be_viewed_is_answered_as_what_is_not_there() {
         ("POST", "/adopt"),
         ("POST", "/pause"),
         ("POST", "/resume"),
+        ("POST", "/test"),
     ] {
         let answer = |name: &str| {
             let body = if method == "PUT" { json!({"name": name, "spec": {}}) } else { Value::Null };

@@ -1,7 +1,6 @@
 //! A plugin's destination: each place that it may send to is connected to, and nothing is sent.
 
 use super::PATIENCE;
-use crate::cli::style;
 use crate::config::PluginConfig;
 
 /// What each place said, or the first that cannot be reached with all that is wrong.
@@ -26,10 +25,6 @@ pub(super) async fn plugin(config: &PluginConfig) -> Result<String, String> {
     Ok(match places.len() {
         0 => format!("it names no single host to connect to, and nothing was sent{unset}"),
         1 => format!("{} can be reached, and nothing was sent{unset}", places[0]),
-        many => format!(
-            "{} places can be reached ({}), and nothing was sent{unset}",
-            style::count(many as u64),
-            places.join(", ")
-        ),
+        many => format!("{many} places can be reached ({}), and nothing was sent{unset}", places.join(", ")),
     })
 }

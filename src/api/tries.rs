@@ -1,0 +1,81 @@
+//! Trying an object out, as it is ordered here. Who does it is not known here.
+
+use std::pin::Pin;
+
+use hyper::StatusCode;
+use serde_json::Value;
+use tidegate_api_types::tried::ObjectTried;
+use tidegate_catalog::{CatalogOrder, ObjectKind};
+
+use super::SharedApi;
+use super::refusal::ApiRefusal;
+use super::reload::ReloadRefusal;
+
+/// An order to try an object out. Nothing is changed by it.
+#[derive(Debug)]
+pub struct TryOrder {
+    /// A destination or a sync.
+    pub kind: ObjectKind,
+    pub name: String,
+    /// What would make the object what is tried; none for what it is now.
+    pub change: Option<CatalogOrder>,
+    /// Of a sync.
+    pub events: TriedSample,
+}
+
+/// Events that are tried.
+#[derive(Debug)]
+pub enum TriedSample {
+    /// At most so many of the newest events of the source.
+    Newest(usize),
+    /// These, as SDKs send them.
+    Given(Vec<Value>),
+}
+
+/// Why an object was not tried.
+#[derive(Debug)]
+pub enum TryRefusal {
+    /// It could not run.
+    Workspace(ReloadRefusal),
+    /// Something could not be read or loaded; a sentence.
+    Failed(String),
+    /// Others are being tried.
+    Busy,
+    /// So many seconds were not enough.
+    TooSlow(u64),
+}
+
+impl From<ReloadRefusal> for TryRefusal {
+    fn from(refusal: ReloadRefusal) -> Self {
+        Self::Workspace(refusal)
+    }
+}
+
+/// A try on its way.
+pub type Trying = Pin<Box<dyn Future<Output = Result<ObjectTried, TryRefusal>> + Send>>;
+
+/// Tries objects out.
+pub type TryObjects = Box<dyn Fn(TryOrder) -> Trying + Send + Sync>;
+
+impl SharedApi {
+    /// Tries an object out, or says why that cannot be.
+    pub(super) async fn tried(&self, order: TryOrder) -> Result<ObjectTried, ApiRefusal> {
+        (self.settings.tries)(order).await.map_err(|refusal| match refusal {
+            TryRefusal::Workspace(ReloadRefusal::Catalog(error)) => self.refused(*error),
+            TryRefusal::Workspace(refusal) => refusal.into(),
+            TryRefusal::Failed(detail) => {
+                ApiRefusal::unprocessable("cannot-run", detail, "mend what the detail says, then try again")
+            }
+            TryRefusal::Busy => {
+                let (detail, fix) = ("other objects are being tried", "send it again after Retry-After");
+                let refusal = ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix);
+                refusal.after(std::time::Duration::from_secs(5))
+            }
+            TryRefusal::TooSlow(seconds) => {
+                let detail = format!("it was not done within {seconds} seconds, and was given up");
+                let fix = "try fewer events with `count`; a function or a destination is slow";
+                ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-slow", detail, fix)
+            }
+        })
+    }
+}

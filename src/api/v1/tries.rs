@@ -1,0 +1,210 @@
+//! Trying destinations and syncs out before they are used, or changed.
+
+use axum::extract::State;
+use hyper::StatusCode;
+use serde_json::{Value, json};
+use tidegate_api_types::object::{NewObject, WorkspaceQuery};
+use tidegate_api_types::path;
+use tidegate_api_types::tried::{ObjectTried, TriedEvent, TryObject};
+use tidegate_catalog::{
+    ActingPrincipal, AuditRecord, AuditResult, CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, Labels,
+    ObjectContent, ObjectEdit, ObjectKind, RightsTarget, Verb, authorise,
+};
+
+use super::asker::{OfApi, Requester, workspace_of};
+use super::permit::{KindInPath, NamedOrNewObject};
+use super::refused::{NO_OBJECT, absent};
+use crate::api::SharedApi;
+use crate::api::access::WORKSPACE_DEFAULT;
+use crate::api::extract::{Json, Query};
+use crate::api::refusal::ApiRefusal;
+use crate::api::tries::{TriedSample, TryOrder};
+
+/// Events that are tried, when nobody says how many.
+const EVENTS_DEFAULT: u64 = 20;
+const EVENTS_MAX: usize = 200;
+/// Stands for a text that may not be seen.
+const MASK: &str = "***";
+
+/// Tries a destination or a sync out, as it is, or as `spec` would make it. Of a destination: whether it is there, takes the credentials, and what
+/// may be done there. Of a sync the same of its destination, and what it would make of the newest events of its source, or of those that are
+/// sent. Nothing is delivered, and nothing is changed. Who may not see events gets their fields without the values.
+#[utoipa::path(post, path = path::OBJECT_TEST, tag = "objects", operation_id = "test_object",
+    params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery), request_body = TryObject,
+    responses((status = 200, body = ObjectTried), ApiRefusal))]
+pub(super) async fn try_out(
+    State(shared): OfApi,
+    asker: Requester,
+    KindInPath(kind): KindInPath,
+    named: NamedOrNewObject,
+    (Query(query), Json(asked)): (Query<WorkspaceQuery>, Json<TryObject>),
+) -> Result<axum::Json<ObjectTried>, ApiRefusal> {
+    let NamedOrNewObject { name, object } = named;
+    let object = object.as_deref();
+    let workspace = workspace_of(kind, query.workspace.as_deref());
+    let can_be_tried = matches!(kind, ObjectKind::Destination | ObjectKind::Sync);
+    // The same words for what may not be viewed.
+    if object.is_none() && (asked.spec.is_none() || !can_be_tried || workspace != WORKSPACE_DEFAULT) {
+        return Err(absent(NO_OBJECT));
+    }
+    if !can_be_tried {
+        let detail = format!("a {kind} connects to nothing and delivers nothing");
+        return Err(ApiRefusal::unprocessable("not-this-way", detail, "try a destination or a sync").in_field("kind"));
+    }
+    if workspace != WORKSPACE_DEFAULT {
+        let detail = format!("nothing of the workspace {workspace:?} runs on this server");
+        let fix = format!("try objects of the workspace {WORKSPACE_DEFAULT:?}");
+        return Err(ApiRefusal::unprocessable("not-this-way", detail, fix).in_field("workspace"));
+    }
+    let events = sample(kind, &asked)?;
+    let content = asked.spec.map(|spec| shared.tried_content(kind, (&name, object), spec)).transpose()?;
+    let is_masked = match asker.acting() {
+        Some(acting) if kind == ObjectKind::Sync => {
+            !shared.may_see_events(acting, &workspace, (object, content.as_ref())).await?
+        }
+        _ => false,
+    };
+    let name = object.map_or(name, |object| object.content.name.clone());
+    let change = content.map(|content| shared.tried_change(&asker, &workspace, (object, content)));
+    let mut tried = shared.tried(TryOrder { kind, name, change, events }).await?;
+    if is_masked {
+        mask(&mut tried);
+    }
+    let record = AuditRecord {
+        workspace,
+        action: "tested".to_owned(),
+        kind: Some(kind),
+        object: object.map(|object| object.id.clone()),
+        name: Some(tried.name.clone()),
+        result: AuditResult::Done,
+        revision: None,
+        detail: json!({ "events": tried.events.len(), "masked": tried.masked }),
+    };
+    // Whoever has seen events is in the audit log before they are answered.
+    let catalog = &shared.settings.catalog.catalog;
+    catalog.record(&asker.actor, asker.at_us, record).await.map_err(|error| shared.refused(error))?;
+    Ok(axum::Json(tried))
+}
+
+/// The events that are asked for.
+fn sample(kind: ObjectKind, asked: &TryObject) -> Result<TriedSample, ApiRefusal> {
+    let too_many = |field: &str| {
+        let detail = format!("at most {EVENTS_MAX} events are tried at once");
+        ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many", detail, "send less").in_field(field)
+    };
+    if kind != ObjectKind::Sync && (asked.events.is_some() || asked.count.is_some()) {
+        let detail = "events are tried with a sync: a destination alone says nothing of what becomes of them";
+        let refusal = ApiRefusal::unprocessable("not-this-way", detail, "leave `events` and `count` away");
+        return Err(refusal.in_field(if asked.events.is_some() { "events" } else { "count" }));
+    }
+    if let Some(events) = &asked.events {
+        return if events.len() > EVENTS_MAX {
+            Err(too_many("events"))
+        } else {
+            Ok(TriedSample::Given(events.clone()))
+        };
+    }
+    let count = usize::try_from(asked.count.unwrap_or(EVENTS_DEFAULT)).unwrap_or(usize::MAX);
+    if count > EVENTS_MAX { Err(too_many("count")) } else { Ok(TriedSample::Newest(count)) }
+}
+
+impl SharedApi {
+    /// What the object would be; no secret comes into its spec.
+    fn tried_content(
+        &self,
+        kind: ObjectKind,
+        (name, object): (&str, Option<&CatalogObject>),
+        spec: Value,
+    ) -> Result<ObjectContent, ApiRefusal> {
+        let (name, labels, owner) = match object.map(|object| object.content.clone()) {
+            Some(content) => (content.name, content.labels, content.owner.map(String::from)),
+            None => (name.to_owned(), Labels::new(), None),
+        };
+        self.content(kind, NewObject { name, labels, owner, spec })
+    }
+
+    /// The change that would make the object what is tried. Whoever asks must be allowed to make it; it is not made.
+    fn tried_change(
+        &self,
+        asker: &Requester,
+        workspace: &str,
+        (object, content): (Option<&CatalogObject>, ObjectContent),
+    ) -> CatalogOrder {
+        let edit = match object {
+            Some(object) => ObjectEdit::Update { id: object.id.clone(), expected: None, content },
+            None => ObjectEdit::Create { id: self.settings.catalog.catalog.new_id(content.kind), content },
+        };
+        CatalogOrder::Change(CatalogChange {
+            workspace: workspace.to_owned(),
+            edits: vec![edit],
+            expected_revision: None,
+            // What a file says may be tried otherwise.
+            origin: ChangeOrigin::Api { is_forced: true },
+            authority: asker.authority(),
+            actor: asker.actor.clone(),
+            at_us: asker.at_us,
+            idempotency: None,
+        })
+    }
+
+    /// Whether somebody may see the events of a sync, as it is and as it would be.
+    async fn may_see_events(
+        &self,
+        acting: &ActingPrincipal,
+        workspace: &str,
+        (object, content): (Option<&CatalogObject>, Option<&ObjectContent>),
+    ) -> Result<bool, ApiRefusal> {
+        let snapshot = self.settings.catalog.catalog.snapshot(workspace, None).await;
+        let snapshot = snapshot.map_err(|error| self.refused(error))?;
+        let named = |kind, name: &str| snapshot.named(kind, name);
+        let now = object.map(|object| RightsTarget::of(object, named));
+        let then = content.map(|content| RightsTarget::of_new(workspace, content, named));
+        let may_see = |target: RightsTarget| authorise(acting, Verb::SeePayloads.into(), &target).is_ok();
+        Ok(now.into_iter().chain(then).all(may_see))
+    }
+}
+
+/// Takes the values out of all events, and leaves the fields.
+fn mask(tried: &mut ObjectTried) {
+    tried.masked = true;
+    for TriedEvent { message_id, code, reason, violations, delivered, rows, .. } in &mut tried.events {
+        if let Some(id) = message_id {
+            MASK.clone_into(id);
+        }
+        // These quote the event.
+        violations.clear();
+        if code.is_some() {
+            *reason = None;
+        }
+        delivered.iter_mut().for_each(mask_value);
+        for column in rows.iter_mut().flat_map(|row| &mut row.columns) {
+            MASK.clone_into(&mut column.value);
+        }
+    }
+}
+
+fn mask_value(value: &mut Value) {
+    match value {
+        Value::Null => {}
+        Value::Bool(_) => *value = Value::Bool(false),
+        Value::Number(_) => *value = Value::from(0),
+        Value::String(text) => MASK.clone_into(text),
+        Value::Array(items) => items.iter_mut().for_each(mask_value),
+        Value::Object(fields) => fields.values_mut().for_each(mask_value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_event_has_its_fields_and_none_of_its_values() {
+        let mut event =
+            json!({"type": "track", "properties": {"total": 12.5, "items": [{"sku": "a"}], "paid": true, "no": null}});
+        mask_value(&mut event);
+        let masked =
+            json!({"type": "***", "properties": {"total": 0, "items": [{"sku": "***"}], "paid": false, "no": null}});
+        assert_eq!(event, masked);
+    }
+}

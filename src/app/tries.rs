@@ -1,0 +1,287 @@
+//! Tries objects out for the admin API: resolves them as a change would, asks what they connect to, and passes events through a sync as far as
+//! its destination. Nothing is delivered, and neither state nor catalog nor warehouse is changed.
+//!
+//! What a try may take is bounded: one at a time beside another, a time, a part of the log, bytes of events. It runs on a thread of its own, for functions
+//! compute where they are called.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_api_types::tried::{ObjectTried, TriedColumn, TriedEvent, TriedRow, TryOutcome};
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_catalog::{CatalogOrder, ObjectKind};
+use tidegate_event::decode::{self, DecodeRefusal};
+use tidegate_event::record::Record;
+use tidegate_event::{Event, Position};
+use tidegate_log::{LogError, LogPartitions};
+use tidegate_process::telemetry::with_causes;
+use tidegate_registry::VersionStore;
+use tidegate_warehouse::plan::{RowOutline, WarehousePlan};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+use super::connect::{PATIENCE, connections};
+use super::declare;
+use super::followers::FollowedFolder;
+use super::sample::{LeftOut, Sampled, Sampler, sampled_event};
+use super::what_runs::{WantedWorkspace, WorkspaceReader};
+use crate::api::{ReloadRefusal, TriedSample, TryObjects, TryOrder, TryRefusal, Trying};
+use crate::config::{DestinationKind, KeptDocuments, Workspace};
+
+/// Tries at once.
+const TRIES_MAX: usize = 2;
+/// For one of them.
+const TRY_MAX: Duration = Duration::from_secs(60);
+/// Records of the log among which events of a source are looked for, in all partitions together.
+const RECORDS_MAX: u64 = 10_000;
+/// The same in each partition at least.
+const RECORDS_EACH_MIN: u64 = 100;
+/// What is read of the log at once.
+const READ_BYTES: usize = 1 << 20;
+const READ_RECORDS: usize = 1_000;
+/// What is read of it altogether.
+const READ_BYTES_MAX: usize = 64 << 20;
+/// Events of a sample, as JSON.
+const SAMPLE_BYTES_MAX: usize = 2 << 20;
+
+/// Tries objects out.
+pub(super) struct ObjectTries {
+    reader: WorkspaceReader,
+    folder: watch::Receiver<Option<Arc<FollowedFolder>>>,
+    store: VersionStore,
+    log: LogPartitions,
+    turns: Arc<Semaphore>,
+}
+
+/// An event that was recorded, or why it is none.
+type SampledRecord = Result<Event, DecodeRefusal>;
+
+impl ObjectTries {
+    pub(super) fn new(
+        (reader, folder): (WorkspaceReader, watch::Receiver<Option<Arc<FollowedFolder>>>),
+        (store, log): (VersionStore, LogPartitions),
+    ) -> Self {
+        Self { reader, folder, store, log, turns: Arc::new(Semaphore::new(TRIES_MAX)) }
+    }
+
+    /// As the admin API calls it.
+    pub(super) fn for_api(self) -> TryObjects {
+        let tries = Arc::new(self);
+        Box::new(move |order| -> Trying { Box::pin(Arc::clone(&tries).begin(order)) })
+    }
+
+    async fn begin(self: Arc<Self>, order: TryOrder) -> Result<ObjectTried, TryRefusal> {
+        let turn = Arc::clone(&self.turns).try_acquire_owned().map_err(|_| TryRefusal::Busy)?;
+        let work = move || {
+            let _turn = turn;
+            Handle::current().block_on(async { timeout(TRY_MAX, self.tried(order)).await })
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        let done = done.map_err(|error| TryRefusal::Failed(format!("the try broke off: {error}")))?;
+        done.unwrap_or(Err(TryRefusal::TooSlow(TRY_MAX.as_secs())))
+    }
+
+    async fn tried(&self, order: TryOrder) -> Result<ObjectTried, TryRefusal> {
+        let until = Instant::now() + TRY_MAX;
+        let TryOrder { kind, name, change, events } = order;
+        let is_sync = kind == ObjectKind::Sync;
+        let object =
+            ObjectRef::new(if is_sync { ObjectRefKind::Sync } else { ObjectRefKind::Destination }, name.as_str());
+        let wanted = self.wanted(&object, change.as_ref()).await?;
+        let workspace = &*wanted.whole.1;
+        let is_there = match is_sync {
+            true => workspace.syncs.contains_key(&name),
+            false => workspace.destinations.contains_key(&name),
+        };
+        if !is_there {
+            let reason = wanted.left_out.get(&object).cloned();
+            let reason = reason.unwrap_or_else(|| format!("the {kind} {name:?} runs nowhere on this server"));
+            return Err(TryRefusal::Failed(reason));
+        }
+        let connections = connections(workspace, |sync, destination| match is_sync {
+            true => sync == Some(name.as_str()),
+            false => destination == name,
+        });
+        let connections = connections.await;
+        let events = match is_sync {
+            true => self.events(workspace, &name, (events, until)).await?,
+            false => Vec::new(),
+        };
+        Ok(ObjectTried {
+            kind: kind.name().to_owned(),
+            ok: connections.iter().all(|connection| connection.ok),
+            name,
+            connections,
+            events,
+            masked: false,
+        })
+    }
+
+    /// The workspace as it runs, or as a change would have it.
+    async fn wanted(
+        &self,
+        object: &ObjectRef,
+        change: Option<&CatalogOrder>,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        let folder = self.folder.borrow().clone();
+        let folder = folder.ok_or_else(|| ReloadRefusal::Failed("nothing runs yet".to_owned()))?;
+        let Some(order) = change else {
+            return self.reader.as_it_is(&folder.documents, object, &folder.left_out).await;
+        };
+        let preview = self.reader.catalog.preview(order).await;
+        let preview = preview.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        let kept = KeptDocuments::new();
+        self.reader.of_order(&folder.documents, kept, (order, &preview), &folder.left_out).await
+    }
+
+    /// What becomes of each event.
+    async fn events(
+        &self,
+        workspace: &Workspace,
+        name: &str,
+        (sample, until): (TriedSample, Instant),
+    ) -> Result<Vec<TriedEvent>, TryRefusal> {
+        let Some(sync) = workspace.syncs.get(name) else { return Ok(Vec::new()) };
+        let source: Arc<str> = sync.source.0.as_str().into();
+        let sample: Vec<SampledRecord> = match sample {
+            TriedSample::Given(events) => {
+                let decoded =
+                    (0..).zip(&events).map(|(number, event)| sampled_event(&event.to_string(), &source, number));
+                decoded.collect()
+            }
+            TriedSample::Newest(0) => return Ok(Vec::new()),
+            TriedSample::Newest(count) => {
+                let found = newest(&self.log, &source, count);
+                found.map_err(|error| TryRefusal::Failed(with_causes(&error)))?
+            }
+        };
+        let sampler = Sampler::within(workspace, self.store.clone()).await;
+        let sampler = sampler.map_err(|error| TryRefusal::Failed(with_causes(&error)))?;
+        let mut plan = plan(workspace, name).await;
+        let mut tried = Vec::with_capacity(sample.len());
+        for event in sample {
+            // A function gives way to nobody.
+            if Instant::now() >= until {
+                return Err(TryRefusal::TooSlow(TRY_MAX.as_secs()));
+            }
+            tried.push(match event {
+                Ok(event) => {
+                    let id = event.message_id().to_owned();
+                    let sampled = sampler.pass(name, vec![event]).await;
+                    become_of(id, sampled, plan.as_mut())
+                }
+                Err(refusal) => TriedEvent {
+                    message_id: None,
+                    outcome: TryOutcome::Quarantined,
+                    code: Some(refusal.code.to_owned()),
+                    reason: Some(refusal.message),
+                    violations: Vec::new(),
+                    delivered: Vec::new(),
+                    rows: Vec::new(),
+                },
+            });
+        }
+        Ok(tried)
+    }
+}
+
+/// The tables of a sync to a warehouse, as they are; as if there were none, where it cannot be asked.
+async fn plan(workspace: &Workspace, name: &str) -> Option<WarehousePlan> {
+    let sync = workspace.syncs.get(name)?;
+    let DestinationKind::Warehouse(settings) = &workspace.destinations.get(&sync.destination.0)?.kind else {
+        return None;
+    };
+    let part = declare::part(workspace, name, 0);
+    let found = match timeout(PATIENCE, settings.find(&part)).await {
+        Ok(Ok(found)) => found,
+        // What it said stands with its connection.
+        Ok(Err(_)) | Err(_) => settings.nothing(&part),
+    };
+    let mut plan = settings.plan(&part, found);
+    // Whose name is taken is told with the first row that needs it.
+    let _ = plan.declared();
+    Some(plan)
+}
+
+/// What becomes of one event, of which this passed.
+fn become_of(id: String, sampled: Sampled, plan: Option<&mut WarehousePlan>) -> TriedEvent {
+    let Sampled { events, violations, left_out } = sampled;
+    let mut reasons: Vec<String> = left_out.keys().map(ToString::to_string).collect();
+    let mut code = None;
+    for reason in left_out.keys() {
+        if let LeftOut::Quarantined { code: of, .. } = reason {
+            code.get_or_insert_with(|| of.clone());
+        }
+    }
+    let violations = violations.into_iter().flat_map(|violation| violation.violations).collect();
+    let mut rows = Vec::new();
+    if let Some(plan) = plan {
+        for event in &events {
+            match plan.rows(event) {
+                Ok(found) => rows.extend(found.into_iter().map(shown)),
+                Err(taken) => reasons.push(format!("{} is there already, and is not the router's", taken.0)),
+            }
+        }
+    }
+    let outcome = match (events.is_empty(), &code) {
+        (false, _) => TryOutcome::Delivered,
+        (true, Some(_)) => TryOutcome::Quarantined,
+        (true, None) => TryOutcome::Filtered,
+    };
+    let delivered = events.iter().map(|event| serde_json::from_str(&event.to_json()).unwrap_or_default()).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    TriedEvent { message_id: Some(id), outcome, code, reason, violations, delivered, rows }
+}
+
+fn shown(row: RowOutline) -> TriedRow {
+    let column = |(name, kind, value): (String, tidegate_warehouse::evolve::Type, String)| TriedColumn {
+        name,
+        kind: kind.as_str().to_owned(),
+        value,
+    };
+    TriedRow { table: row.table, columns: row.cells.into_iter().map(column).collect() }
+}
+
+/// The newest events of a source, oldest first: at most so many, and as many as are among the newest records. Whoever calls this may wait for
+/// the disk.
+fn newest(log: &LogPartitions, source: &Arc<str>, count: usize) -> Result<Vec<SampledRecord>, LogError> {
+    let records = (RECORDS_MAX / u64::from(log.count()).max(1)).max(RECORDS_EACH_MIN);
+    let mut found: Vec<(i64, usize, SampledRecord)> = Vec::new();
+    let mut bytes_left = READ_BYTES_MAX;
+    for (partition, log) in log.iter() {
+        let mut reader = log.reader(log.newest(records))?;
+        let mut of_partition = VecDeque::with_capacity(count);
+        loop {
+            let chunk = reader.read(READ_BYTES, READ_RECORDS)?;
+            if chunk.records.is_empty() || bytes_left == 0 {
+                break;
+            }
+            for entry in &chunk.records {
+                let bytes = entry.shared.len() + entry.own.len();
+                bytes_left = bytes_left.saturating_sub(bytes);
+                let Ok(record) = Record::read(&entry.shared, &entry.own) else { continue };
+                if record.source != &**source {
+                    continue;
+                }
+                let position = Position::new(partition, entry.offset);
+                let event = decode::decode(&record, Arc::clone(source), position);
+                if of_partition.len() == count {
+                    of_partition.pop_front();
+                }
+                of_partition.push_back((record.received_at_us, bytes, event));
+            }
+        }
+        found.extend(of_partition);
+    }
+    found.sort_by_key(|(received_at_us, ..)| *received_at_us);
+    let (mut kept, mut bytes_left) = (Vec::new(), SAMPLE_BYTES_MAX);
+    for (_, bytes, event) in found.into_iter().rev().take(count) {
+        let Some(left) = bytes_left.checked_sub(bytes) else { break };
+        bytes_left = left;
+        kept.push(event);
+    }
+    kept.reverse();
+    Ok(kept)
+}

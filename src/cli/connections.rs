@@ -1,0 +1,31 @@
+//! How destinations answered, for people.
+
+use tidegate_api_types::tried::{TriedConnection, TriedRight};
+
+use super::style;
+
+/// What one destination said, and what may be done there. What is wrong goes to standard error.
+pub(super) fn print(tried: &TriedConnection) {
+    let TriedConnection { sync, destination, ok, says, may } = tried;
+    let of = sync.as_ref().map_or_else(|| "no sync".to_owned(), |sync| format!("sync {}", style::plain(sync, 100)));
+    let destination = style::plain(destination, 100);
+    if *ok {
+        println!("{} {destination} ({of}): {}", style::good("ok"), style::plain(says, 500));
+    } else {
+        eprintln!("{} {destination} ({of}): {}", style::error("failed:"), style::plain(says, 1_000));
+    }
+    let can = |right: &&TriedRight| right.can == Some(true);
+    let may_do: Vec<&str> = may.iter().filter(can).map(|right| right.what.as_str()).collect();
+    if !may_do.is_empty() {
+        println!("   it may {}", style::plain(&may_do.join("; "), 2_000));
+    }
+    for right in may.iter().filter(|right| !can(right)) {
+        let (start, end) = match (right.can, right.needed) {
+            (None, _) => ("it is not known whether it may", ""),
+            (_, true) => ("it may not", ", so nothing can be loaded"),
+            (_, false) => ("it may not", ", and loads without"),
+        };
+        let fix = right.fix.as_deref().unwrap_or_default();
+        eprintln!("   {start} {}{end}: {}", style::plain(&right.what, 500), style::plain(fix, 2_000));
+    }
+}
