@@ -220,7 +220,7 @@ fn plugin_syncs<'s>(workspace: &'s Workspace, kept: &'s KeptDocuments) -> Vec<&'
 }
 
 /// What is lost with the state file.
-fn follows(workspace: &Workspace) -> String {
+fn follows(plugins: &[&str]) -> String {
     let repeated = if plugins.is_empty() {
         String::new()
     } else {

@@ -164,7 +164,7 @@ impl WorkspaceReader {
         asked: &ObjectRef,
         left_out: &BTreeMap<ObjectRef, String>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
-        let snapshot = self.catalog.snapshot().await.map_err(refused)?;
+        let snapshot = answered(self.catalog.snapshot()).await?;
         let told = ToldWorkspace::of(Arc::clone(folder), &snapshot);
         let left_out = left_out.keys().filter(|object| *object != asked).cloned().collect();
         self.resolved(Arc::new(told), KeptDocuments::new(), left_out).await

@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(instance_key_of(text.as_bytes()).as_deref(), Some(&[10; 32]), "{text:?}");
         }
         assert_eq!(instance_key_of(&[7; 32]).as_deref(), Some(&[7; 32]));
-        for wrong in [&b""[..], &[7; 31], &[7; 33], b"0a0a", digits[1..].as_bytes()] {
+        for wrong in [&b""[..], &[7; 31], &[7; 33], b"0a0a", &digits.as_bytes()[1..]] {
             assert!(instance_key_of(wrong).is_none(), "{wrong:?}");
         }
     }
