@@ -88,6 +88,8 @@ pub fn refused(workspace: &Workspace) -> String {
 
 /// Every file below `dir` with its content, but the lock.
 pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    // Whoever opens the catalog and closes it again moves what is in it from one of its files to the other.
+    let is_compared = |name: &str| name != "lock" && !name.starts_with("catalog.db");
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -95,7 +97,7 @@ pub fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().is_some_and(|name| name != "lock") {
+            } else if path.file_name().and_then(|name| name.to_str()).is_some_and(is_compared) {
                 let name = path.strip_prefix(dir).unwrap().display().to_string();
                 found.insert(name, std::fs::read(&path).unwrap());
             }

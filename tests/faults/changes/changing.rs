@@ -200,7 +200,7 @@ impl Changing {
     fn key_of_folder(&mut self, step: u64) {
         let keys = &mut self.scene.app_keys;
         if keys.len() == 1 {
-            keys.push((format!("k{step}"), format!("app-key-{step}-0123456789")));
+            keys.push((format!("k{step}"), format!("app-key-of-{step}-0123456789")));
         } else {
             keys.remove(0);
         }
