@@ -7,10 +7,7 @@ use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_catalog::{Catalog, CatalogError, WriteKeyEntry, WriteKeyTable};
 use tidegate_net as net;
 use tidegate_process::clock;
-use tidegate_source::http::{
-    Entrance, EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys,
-};
-use tokio::sync::watch;
+use tidegate_source::http::{EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys};
 
 use crate::api::WORKSPACE_DEFAULT;
 use crate::config::{Workspace, WriteKeyConfig};
@@ -130,16 +127,11 @@ fn api_key_name<'n>(source: &str, name: &'n str) -> &'n str {
 }
 
 /// What the door needs of the workspace besides.
-pub(super) fn settings(
-    workspace: &Workspace,
-    connections: net::ConnectionLimits,
-    entrance: watch::Receiver<Arc<Entrance>>,
-) -> IngestSettings {
+pub(super) fn settings(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
     IngestSettings {
         limits: workspace.limits.clone(),
         connections,
         trusted_proxies: workspace.trusted_proxies.clone(),
-        entrance,
         public_host: workspace.public_host.clone(),
     }
 }
