@@ -346,7 +346,7 @@ mod tests {
             data: None,
             variables: &|_| None,
             look_up_live: |_, _| Ok(None),
-            catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+            catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
         };
         resolve_what_runs(folder.overlaid(&snapshot(objects)), (folder, &KeptDocuments::new()), &surroundings, may)
     }

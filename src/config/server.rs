@@ -11,6 +11,7 @@ use tidegate_oidc::LoginSettings;
 use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
+use super::environments::{self, EnvironmentFolders};
 use super::outgoing::Outgoing;
 use super::surroundings::ObjectInputs;
 use super::{instance_key, login};
@@ -23,7 +24,6 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// The same as addresses.
 pub(super) const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
     (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
-pub(super) const DATA_DEFAULT: &str = "data";
 
 /// What `tidegate.yaml` says.
 pub(super) struct Server {
@@ -43,6 +43,7 @@ pub(super) struct Server {
     pub(super) pagemap_scan: bool,
     pub(super) instance_key: Option<InstanceKey>,
     pub(super) outgoing: Outgoing,
+    pub(super) environments: EnvironmentFolders,
 }
 
 pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Server {
@@ -60,6 +61,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         }
     });
     let data = fields.text("data");
+    let environments = environments::folders(fields, data.as_deref());
     let (mut limits, mut connections) = (RequestLimits::default(), net::ConnectionLimits::default());
     fields.within("limits", |f| {
         read_limits(f, &mut limits);
@@ -117,6 +119,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         pagemap_scan,
         instance_key: instance_key::read(fields, inputs),
         outgoing,
+        environments,
     }
 }
 

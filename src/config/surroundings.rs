@@ -38,11 +38,15 @@ pub struct CatalogInputs<'a> {
     pub secrets: Option<&'a BTreeMap<String, SecretValue>>,
     /// The folder of the files that were sent with documents.
     pub files: Option<&'a Path>,
+    /// What belongs to other environments: objects of the catalog reach nothing there.
+    pub closed: &'a [PathBuf],
 }
 
 /// What one object reads of its surroundings.
 pub(super) struct ObjectInputs<'a> {
     surroundings: &'a Surroundings<'a>,
+    /// What paths count from.
+    dir: &'a Path,
     origin: Option<&'a CatalogOrigin>,
     read: RefCell<BTreeMap<SpecInput, ContentHash>>,
     /// Fields of the document that nothing runs by.
@@ -52,7 +56,12 @@ pub(super) struct ObjectInputs<'a> {
 impl<'a> ObjectInputs<'a> {
     /// For a document of a file, or of the catalog.
     pub(super) fn new(surroundings: &'a Surroundings<'a>, origin: Option<&'a CatalogOrigin>) -> Self {
-        Self { surroundings, origin, read: RefCell::default(), idle: RefCell::default() }
+        Self { surroundings, dir: surroundings.dir, origin, read: RefCell::default(), idle: RefCell::default() }
+    }
+
+    /// For a document that lies elsewhere.
+    pub(super) fn within(self, dir: &'a Path) -> Self {
+        Self { dir, ..self }
     }
 
     /// Whether the catalog says the object, and no file of the folder.
@@ -83,7 +92,8 @@ impl<'a> ObjectInputs<'a> {
         let stays =
             Path::new(written).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         let is_data = self.surroundings.data.is_some_and(|data| path.starts_with(data));
-        stays && !is_data && !is_yaml(path)
+        let is_closed = self.surroundings.catalog.closed.iter().any(|closed| path.starts_with(closed));
+        stays && !is_data && !is_closed && !is_yaml(path)
     }
 
     /// A secret of the catalog.
@@ -95,9 +105,9 @@ impl<'a> ObjectInputs<'a> {
         value.map_or(SecretText::Absent, |value| SecretText::Known(value.to_owned()))
     }
 
-    /// The workspace's folder.
+    /// The folder of the workspace, or of the server.
     pub(super) fn dir(&self) -> &'a Path {
-        self.surroundings.dir
+        self.dir
     }
 
     /// A variable of the environment.
