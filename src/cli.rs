@@ -60,7 +60,7 @@ use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
 use crate::app::live_versions;
-use crate::config::{Outline, Workspace, WorkspaceDocuments};
+use crate::config::{Outline, ReadEnvironment, Workspace, read_environments};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -178,9 +178,9 @@ impl WorkspaceArgs {
         Workspace::read(&self.dir, self.data.as_deref(), live_versions::destination).map_err(CommandFailure::Problems)
     }
 
-    /// The same, with the documents that it was made of.
-    fn read_with_documents(&self) -> Result<(WorkspaceDocuments, Workspace), CommandFailure> {
-        let read = Workspace::read_with_documents(&self.dir, self.data.as_deref(), live_versions::destination);
+    /// The same, with the environments of the server.
+    fn read_environments(&self) -> Result<Vec<ReadEnvironment>, CommandFailure> {
+        let read = read_environments(&self.dir, self.data.as_deref(), live_versions::destination);
         read.map_err(CommandFailure::Problems)
     }
 

@@ -7,7 +7,6 @@ use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{CatalogOrder, Committed, ObjectEdit, ObjectId, ObjectKind};
 
 use crate::api::SharedApi;
-use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::refusal::ApiRefusal;
 
 /// A change that was made.
@@ -30,7 +29,7 @@ impl SharedApi {
         endings: BTreeMap<String, SyncEnding>,
         dry_run: bool,
     ) -> Result<DoneOrder, ApiRefusal> {
-        if runs(&order) {
+        if self.settings.engines.contains_key(order.workspace()) && may_change_what_runs(&order) {
             let done = self.order(order, endings, dry_run).await?;
             let committed = done.committed.ok_or_else(|| {
                 ApiRefusal::failed("the change was not made", &"nobody has said what became of the catalog")
@@ -48,12 +47,11 @@ impl SharedApi {
 }
 
 /// Whether what runs may change with an order. Which objects a draft is about is known to the catalog, and every secret may be named.
-fn runs(order: &CatalogOrder) -> bool {
-    order.workspace() == WORKSPACE_DEFAULT
-        && match order {
-            CatalogOrder::Change(change) => change.edits.iter().filter_map(ObjectEdit::id).any(is_of_what_runs),
-            CatalogOrder::Approve(_) | CatalogOrder::Write(_) => true,
-        }
+fn may_change_what_runs(order: &CatalogOrder) -> bool {
+    match order {
+        CatalogOrder::Change(change) => change.edits.iter().filter_map(ObjectEdit::id).any(is_of_what_runs),
+        CatalogOrder::Approve(_) | CatalogOrder::Write(_) => true,
+    }
 }
 
 fn is_of_what_runs(id: &ObjectId) -> bool {

@@ -1,26 +1,39 @@
 //! What runs, beside what the catalog says.
 
 use axum::extract::State;
+use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::RunningNow;
 use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_catalog::{ObjectKind, Verb};
 
-use super::asker::{OfApi, Requester};
+use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::may;
-use crate::api::access::WORKSPACE_DEFAULT;
+use super::refused::absent;
+use crate::api::extract::Query;
 use crate::api::refusal::ApiRefusal;
 
+/// What runs of a workspace is for whoever has a role in it.
+const NO_ENVIRONMENT: &str = "there is no such environment that you may see";
+
 /// What runs: its revision, the revision of the catalog that was put in place last, and what does not run as it is wanted.
-#[utoipa::path(get, path = path::RUNNING, tag = "workspace", operation_id = "show_running",
+#[utoipa::path(get, path = path::RUNNING, tag = "workspace", operation_id = "show_running", params(WorkspaceQuery),
     responses((status = 200, body = RunningNow), ApiRefusal))]
-pub(super) async fn show(State(shared): OfApi, asker: Requester) -> Result<axum::Json<RunningNow>, ApiRefusal> {
+pub(super) async fn show(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<WorkspaceQuery>,
+) -> Result<axum::Json<RunningNow>, ApiRefusal> {
+    let workspace = workspace_of(ObjectKind::Source, query.workspace.as_deref());
+    if asker.acting().is_some_and(|acting| !acting.has_role_in(&workspace)) {
+        return Err(absent(NO_ENVIRONMENT));
+    }
     let catalog = &shared.settings.catalog.catalog;
-    let report = shared.settings.running.report.borrow().clone();
+    let report = shared.engine(&workspace)?.running.report.borrow().clone();
     let mut now = RunningNow::clone(&report);
     now.newest_catalog_revision = catalog.revision().await.map_err(|error| shared.refused(error))?;
     if let Some(acting) = asker.acting() {
-        let snapshot = catalog.snapshot(WORKSPACE_DEFAULT, None).await.map_err(|error| shared.refused(error))?;
+        let snapshot = catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
         now.behind.retain(|one| {
             let mut named = kinds(one.object.kind).iter().filter_map(|kind| snapshot.named(*kind, &one.object.key));
             named.any(|object| may(acting, Verb::View, object, Some(&snapshot)).is_ok())
