@@ -130,6 +130,10 @@ pub struct CatalogSettings {
     pub wanted: Box<WantedOf>,
     /// The first field of a spec in which a secret is written down.
     pub written_secret: fn(ObjectKind, &Value) -> Option<String>,
+    /// The first field of a spec that holds the fingerprint of a secret, which is written down in a file.
+    pub masked_field: fn(&Value) -> Option<String>,
+    /// The fields of a source's spec that hold its write keys.
+    pub write_key_fields: [&'static str; 2],
     /// The file of a folder that an object is in.
     pub folder_file: fn(ObjectKind, &str) -> Option<String>,
     /// The file that a spec names, which is sent with it.

@@ -61,12 +61,12 @@ use tidegate_state::QuarantineBounds;
 
 use around::Around;
 pub use catalog_specs::{
-    FILES_FIELD, SpecMasks, catalog_kind, folder_file, folder_kind, is_masked, named_file, written_secret,
+    FILES_FIELD, SpecMasks, catalog_kind, folder_file, folder_kind, is_masked, masked_field, named_file, written_secret,
 };
 pub use component::ComponentFile;
 use contracts::CompiledContracts;
 pub use destinations::{DestinationConfig, DestinationKind};
-pub use documents::{CatalogOrigin, ObjectDocument, WorkspaceDocuments};
+pub use documents::{CatalogOrigin, ObjectDocument, WRITE_KEYS, WorkspaceDocuments};
 pub(crate) use environment::{environment, home};
 pub use environments::{EnvironmentFolders, MAIN_ENVIRONMENT, environment_data};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};

@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 use super::{AppError, paths};
 use crate::api;
 use crate::config::{
-    DestinationConfig, DestinationKind, FILES_FIELD, MAIN_ENVIRONMENT, SpecMasks, Workspace, WorkspaceDocuments,
-    catalog_kind, folder_file, named_file, written_secret,
+    DestinationConfig, DestinationKind, FILES_FIELD, MAIN_ENVIRONMENT, SpecMasks, WRITE_KEYS, Workspace,
+    WorkspaceDocuments, catalog_kind, folder_file, masked_field, named_file, written_secret,
 };
 
 /// The name of the first admin.
@@ -151,6 +151,8 @@ impl OpenedCatalog {
             catalog,
             wanted: Box::new(wanted),
             written_secret,
+            masked_field,
+            write_key_fields: WRITE_KEYS,
             folder_file,
             named_file,
             files_field: FILES_FIELD,

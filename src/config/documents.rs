@@ -249,7 +249,7 @@ impl ObjectDocument {
 }
 
 /// Fields of a source that hold its write keys.
-pub(super) const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
+pub const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
 
 /// Takes the write keys away that are written down. Names of variables and of secrets stay.
 fn keep_references(source: &mut Map<String, Value>) {
