@@ -43,9 +43,11 @@ pub(super) async fn promote(
     refuse_nonsense(&asked)?;
     let endings = endings(asked.drain.clone(), asked.abandon.clone())?;
     let settings = &shared.settings.catalog;
-    let snapshot =
-        async |workspace: &str| settings.catalog.snapshot(workspace, None).await.map_err(|error| shared.refused(error));
-    let (from, to) = (snapshot(&asked.from).await?, snapshot(&asked.to).await?);
+    let has_no_role = |workspace: &str| asker.acting().is_some_and(|acting| !acting.has_role_in(workspace));
+    if has_no_role(&asked.from) || has_no_role(&asked.to) {
+        return Err(absent("there is no such workspace that you may see"));
+    }
+    let (from, to) = (shared.snapshot_of(&asked.from).await?, shared.snapshot_of(&asked.to).await?);
     if asked.base_revision.is_some_and(|expected| expected != to.revision) {
         return Err(stale(&shared, to.revision).await?);
     }
@@ -177,6 +179,11 @@ fn unfit(
 }
 
 impl SharedApi {
+    async fn snapshot_of(&self, workspace: &str) -> Result<CatalogSnapshot, ApiRefusal> {
+        let snapshot = self.settings.catalog.catalog.snapshot(workspace, None).await;
+        snapshot.map_err(|error| self.refused(error))
+    }
+
     /// Keeps the file that an object of an environment's folder names, so that it goes with the object. What is not a file of that
     /// folder is left out, and found to be missing later.
     async fn send_file(&self, object: &CatalogObject, want: &mut WantedObject) -> Result<(), ApiRefusal> {
