@@ -98,7 +98,8 @@ impl WorkspaceDocuments {
             documents.problems.push(Problem::of_file(settings, 0, message, fix));
         }
         documents.main = read_tree(server, &main, &mut documents.problems);
-        documents.server_dir = Some(server.to_owned());
+        // Its files are named as such, for they do not lie in the folder of the environment.
+        documents.server_dir = Some(std::path::absolute(server).unwrap_or_else(|_| server.to_owned()));
         Ok(documents)
     }
 

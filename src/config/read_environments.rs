@@ -52,12 +52,14 @@ pub fn read_environments(
             data.map_or_else(|| dir.to_owned(), Path::to_path_buf)
         }
     };
+    let settings = dir.join(MAIN_FILE);
+    let is_of_settings = |problem: &Problem| problem.file.ends_with(MAIN_FILE) && same_file(&problem.file, &settings);
     for (name, folder) in folders {
         let own = (dir.join(folder), environment_data(&main_data, &name));
         match read_environment((&own.0, dir), &own.1, look_up_live) {
             Ok((documents, workspace)) => read.push(ReadEnvironment { name, documents, workspace }),
             // What is wrong with the settings of the server was said.
-            Err(found) => problems.extend(found.into_iter().filter(|problem| problem.file != dir.join(MAIN_FILE))),
+            Err(found) => problems.extend(found.into_iter().filter(|problem| !is_of_settings(problem))),
         }
     }
     for (at, one) in read.iter().enumerate() {
@@ -65,6 +67,12 @@ pub fn read_environments(
         problems.extend(clashes(&one.workspace, others));
     }
     if problems.is_empty() { Ok(read) } else { Err(problems) }
+}
+
+/// Whether two paths are written of one file.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole(one) == whole(other)
 }
 
 /// Reads the environment in `dir` of the server in `server`, whose data is this.

@@ -81,6 +81,7 @@ impl<'a> Resolving<'a> {
         UnresolvedDocument { dir, file, node, catalog }: UnresolvedDocument<'_>,
         read: impl FnOnce(&mut Fields<'_>, &ObjectInputs<'_>) -> T,
     ) -> (T, ObjectSpec) {
+        let is_elsewhere = dir.is_some();
         let dir = dir.unwrap_or(self.surroundings.dir);
         let path = if catalog.is_some() { file.to_owned() } else { dir.join(file) };
         let inputs = ObjectInputs::new(self.surroundings, catalog).within(dir);
@@ -92,7 +93,7 @@ impl<'a> Resolving<'a> {
         fields.finish();
         let spec = inputs.spec(as_written(node));
         let files = spec.inputs.iter().filter_map(|(input, hash)| match input {
-            SpecInput::File(path) => Some((path.clone(), *hash)),
+            SpecInput::File(path) if !is_elsewhere => Some((path.clone(), *hash)),
             _ => None,
         });
         self.files.extend(files);

@@ -12,7 +12,7 @@ use tidegate_warehouse::rights::{Can, Right};
 
 use super::super::{CommandDone, runtime, style};
 use crate::app::declare;
-use crate::config::{DestinationKind, Workspace};
+use crate::config::{DestinationKind, MAIN_ENVIRONMENT, ReadEnvironment, Workspace};
 use crate::warehouses::WarehouseSettings;
 
 /// A destination that has not answered by then is away.
@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What became of one try.
 struct Tried {
+    environment: String,
     /// `None` for a destination that no sync names.
     sync: Option<String>,
     destination: String,
@@ -35,9 +36,11 @@ impl Tried {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
+pub(super) fn run(environments: &[ReadEnvironment], json: bool) -> CommandDone {
     let runtime = runtime()?;
-    let tried = runtime.block_on(join_all(asked(workspace).into_iter().map(async |(sync, destination)| {
+    let asked = environments.iter().flat_map(|one| asked(&one.workspace).into_iter().map(move |asked| (one, asked)));
+    let tried = runtime.block_on(join_all(asked.map(async |(environment, (sync, destination))| {
+        let ReadEnvironment { name, workspace, .. } = environment;
         let (outcome, rights) = match &workspace.destinations[destination].kind {
             DestinationKind::Warehouse(settings) => {
                 // Without a sync there is no schema to look into but the destination's own.
@@ -47,7 +50,13 @@ pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
             }
             DestinationKind::Plugin(config) => (plugins::plugin(config).await, Vec::new()),
         };
-        Tried { sync: sync.map(str::to_owned), destination: destination.to_owned(), outcome, rights }
+        Tried {
+            environment: name.clone(),
+            sync: sync.map(str::to_owned),
+            destination: destination.to_owned(),
+            outcome,
+            rights,
+        }
     })));
     runtime.shutdown_background();
     let is_fine = tried.iter().all(Tried::is_fine);
@@ -108,7 +117,7 @@ fn object(tried: &Tried) -> serde_json::Value {
     };
     let rights: Vec<_> = tried.rights.iter().map(right).collect();
     serde_json::json!({
-        "sync": tried.sync, "destination": tried.destination, "ok": tried.is_fine(), "says": says, "may": rights,
+        "environment": tried.environment, "sync": tried.sync, "destination": tried.destination, "ok": tried.is_fine(), "says": says, "may": rights,
     })
 }
 
@@ -124,8 +133,9 @@ fn right(right: &Right) -> serde_json::Value {
 }
 
 fn print(tried: &Tried) {
-    let Tried { sync, destination, outcome, rights } = tried;
+    let Tried { environment, sync, destination, outcome, rights } = tried;
     let of = sync.as_ref().map_or_else(|| "no sync".to_owned(), |sync| format!("sync {sync}"));
+    let of = if environment == MAIN_ENVIRONMENT { of } else { format!("{of} of {environment}") };
     match outcome {
         Ok(says) if tried.is_fine() => {
             println!("{} {destination} ({of}): {}", style::good("ok"), style::plain(says, 500));
