@@ -124,7 +124,8 @@ fn an_event_goes_to_the_tables_of_the_environment_whose_key_it_shows() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let both = format!("/v1/track?writeKey={}", two.server.key);
     let event = track("staged-3").to_string();
-    let header = [("authorization", &*basic(STAGING_KEY))];
+    let shown = basic(STAGING_KEY);
+    let header = [("authorization", shown.as_str())];
     let reply = request(&two.server.address, "POST", &both, &header, event.as_bytes());
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(send(&two.server, "of-nobody-0123456789", "x").status, 401);
