@@ -218,7 +218,7 @@ impl RunningParts {
                 _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
                 answer = self.change(&what, &endings) => answer,
             };
-            tell(&what, &answer);
+            tell(&self.name, &what, &answer);
             if let Some(reply) = reply {
                 // Whoever asked may have gone.
                 let _ = reply.send(answer);

@@ -135,6 +135,11 @@ fn a_secret_that_is_written_down_stays_where_it_is() {
     assert!(refused.text().contains("`password`") && !refused.text().contains("hunter2"), "{}", refused.text());
     let refused = two.ask("POST", "/api/v1/promotions", &json!({"from": "staging", "to": "staging"}));
     assert_eq!(refused.code(), "422 one-workspace", "{}", refused.text());
+    // Nor can an object of another workspace name a file of it.
+    two.workspace.write("environments/staging/names.csv", "old,new\na,b\n");
+    let spec = json!({"kind": "table", "path": "environments/staging/names.csv", "key": "old", "value": "new"});
+    let refused = two.ask("POST", "/api/v1/objects/lookup", &json!({"name": "names", "spec": spec}));
+    assert_eq!(refused.code(), "422 problems", "{}", refused.text());
     // A workspace that no environment runs takes them, too.
     make_crm(&two);
     two.done("PUT", "/api/v1/secrets/place?workspace=archive", &json!({"value": "x"}));
