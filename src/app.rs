@@ -274,7 +274,13 @@ impl App {
         for (environment, place) in environments.into_iter().zip(places) {
             resolved.push(ResolvedEnvironment::resolve(environment, place, known.as_ref()).await?);
         }
+        let made = match &known {
+            Some(known) => Some(known.folder.catalog().write_keys().await?),
+            None => None,
+        };
         for one in &resolved {
+            let taken = made.as_ref().map(|made| door::keys_of_others(made, one.name(), one.workspace()));
+            taken.filter(|taken| !taken.is_empty()).map_or(Ok(()), |taken| Err(AppError::Problems(taken)))?;
             running.claim(one.name(), one.workspace()).map_err(AppError::Problems)?;
         }
         let Some(workspace) = resolved.first().map(|main| Arc::clone(main.workspace())) else {

@@ -32,7 +32,7 @@ use super::running_environments::RunningEnvironments;
 use super::running_parts::{PartsAtStart, RunningParts};
 use super::running_syncs::{Delivering, ReadyWorker, RunningSyncs};
 use super::what_runs::{self, WantedWorkspace, WorkspacePlace, WorkspaceReader};
-use super::{AppError, background, destinations, door, first_workers, modes, paths, startup};
+use super::{AppError, background, destinations, first_workers, modes, paths, startup};
 use crate::api;
 use crate::config::{KeptDocuments, ReadEnvironment, Workspace, WorkspaceDocuments, fingerprint};
 pub(super) use running::EndedEngine;
@@ -204,10 +204,6 @@ impl OpenedEngine {
     ) -> Result<ConnectedEngine, AppError> {
         self.wanted.revision = revision;
         let workspace = Arc::clone(&self.wanted.whole.1);
-        let taken = door::keys_of_others(&catalog.catalog().write_keys().await?, &self.name, &workspace);
-        if !taken.is_empty() {
-            return Err(AppError::Problems(taken));
-        }
         let of_door = (&*self.name, shared.hasher.clone());
         let uses = self.state.key_uses()?;
         let door = RunningDoor::open(&workspace, of_door, shared.cores, catalog.catalog(), &uses).await?;
