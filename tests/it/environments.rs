@@ -172,7 +172,7 @@ fn commands_show_and_name_each_environment() {
     let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
     assert_eq!(checked["environments"]["staging"]["counts"]["syncs"], 1, "{checked}");
     let deep = run(&["check", &path, "--deep"]);
-    assert!(deep.status.success() && text(&deep).contains("environments/staging/state.db"), "{}", text(&deep));
+    assert!(deep.status.success() && text(&deep).contains("environments/staging: every file"), "{}", text(&deep));
     let keys = two.admin.get("/admin/write-keys?workspace=staging");
     assert_eq!(keys["write_keys"][0]["events"], 2, "{keys}");
     two.server.stop();
