@@ -20,6 +20,7 @@ mod builds;
 mod change;
 mod cookies;
 mod destinations;
+mod engines;
 mod extract;
 mod functions;
 mod login;
@@ -82,19 +83,11 @@ pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + S
 pub struct AdminSettings {
     /// Where the token's hash is.
     pub token_file: PathBuf,
-    /// Who may send events.
-    pub entrance: watch::Receiver<Arc<Entrance>>,
+    /// The environments that run, by their workspaces: that of the server's own folder is [`WORKSPACE_DEFAULT`].
+    pub engines: BTreeMap<String, Arc<EngineSettings>>,
     /// Takes orders to have the door take the write keys of the catalog as they are now.
     pub write_keys: mpsc::Sender<KeyOrder>,
-    pub names: watch::Receiver<Arc<WorkspaceNames>>,
-    /// Takes orders to read the workspace again; a few may wait.
-    pub reloads: mpsc::Sender<ReloadRequest>,
-    /// Tries objects out.
-    pub tries: TryObjects,
-    pub store: VersionStore,
     pub catalog: CatalogSettings,
-    pub running: Running,
-    pub open_state: OpenState,
     pub login: LoginSettings,
     /// Whose word counts for the address of a client, and for whether it speaks TLS.
     pub trusted_proxies: Vec<Network>,
@@ -102,10 +95,20 @@ pub struct AdminSettings {
     pub connections: net::ConnectionLimits,
 }
 
-impl AdminSettings {
-    fn names(&self) -> Arc<WorkspaceNames> {
-        Arc::clone(&self.names.borrow())
-    }
+/// An environment that runs.
+pub struct EngineSettings {
+    /// Where the files of its objects are.
+    pub folder: PathBuf,
+    /// Who may send events.
+    pub entrance: watch::Receiver<Arc<Entrance>>,
+    pub names: watch::Receiver<Arc<WorkspaceNames>>,
+    /// Takes orders to change what runs; a few may wait.
+    pub reloads: mpsc::Sender<ReloadRequest>,
+    /// Tries objects out.
+    pub tries: TryObjects,
+    pub store: VersionStore,
+    pub running: Running,
+    pub open_state: OpenState,
 }
 
 /// What the workspace that runs says of names.
@@ -121,13 +124,20 @@ pub struct WorkspaceNames {
     pub granted: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// Makes of a document of a folder what it wants of a workspace of the catalog.
+pub type WantedOf = dyn Fn(&str, &FolderDocument) -> WantedObject + Send + Sync;
+
 /// The catalog, and what is known of folders.
 pub struct CatalogSettings {
     pub catalog: Arc<Catalog>,
-    /// What a document of a folder wants of the catalog; no secret is in it any more.
-    pub wanted: Box<dyn Fn(&FolderDocument) -> WantedObject + Send + Sync>,
+    /// What a document of a folder wants of the catalog, in this workspace; no secret is in it any more.
+    pub wanted: Box<WantedOf>,
     /// The first field of a spec in which a secret is written down.
     pub written_secret: fn(ObjectKind, &Value) -> Option<String>,
+    /// The first field of a spec that holds the fingerprint of a secret, which is written down in a file.
+    pub masked_field: fn(&Value) -> Option<String>,
+    /// The fields of a source's spec that hold its write keys.
+    pub write_key_fields: [&'static str; 2],
     /// The file of a folder that an object is in.
     pub folder_file: fn(ObjectKind, &str) -> Option<String>,
     /// The file that a spec names, which is sent with it.
@@ -264,7 +274,9 @@ async fn authorised(
     let asked = access::asked(request.method(), matched.as_str(), name);
     let (principal, (action, object)) =
         request.extensions().get::<Principal>().zip(asked).ok_or_else(ApiRefusal::forbidden)?;
-    access::authorise(principal, action, &object).map_err(|Denied| ApiRefusal::forbidden())?;
+    let workspace = engines::asked_workspace(request.uri());
+    let workspace = workspace.as_deref().unwrap_or(WORKSPACE_DEFAULT);
+    access::authorise(principal, action, &object, workspace).map_err(|Denied| ApiRefusal::forbidden())?;
     Ok(next.run(request).await)
 }
 
@@ -343,10 +355,16 @@ impl AdminDoor {
         }
     }
 
+    /// The most bytes that a component may have, wherever it is sent.
+    fn component_bytes_max(&self) -> usize {
+        let stores = self.shared.settings.engines.values().map(|engine| engine.store.limits().component_bytes_max);
+        stores.max().unwrap_or_default()
+    }
+
     /// Reads what nobody read, and keeps nothing of it: a connection that is closed on a client in the middle of its body
     /// may take the answer with it. Bounded by time and by what a component may have.
     async fn drain(&self, mut body: SharedBody) {
-        let bytes_max = self.shared.settings.store.limits().component_bytes_max;
+        let bytes_max = self.component_bytes_max();
         let read = async {
             let mut left = bytes_max;
             while let Some(Ok(frame)) = body.frame().await {

@@ -1,5 +1,6 @@
 //! Wires the parts: opens them in the order of their floors, starts them, changes them while they run, stops them in the order in
-//! which events flow, so that whatever was accepted has a place to go.
+//! which events flow, so that whatever was accepted has a place to go. What is there once in a process is here: the two ports, the catalog,
+//! the threads. What each environment has is in its [`engine`].
 
 mod admin;
 mod background;
@@ -14,6 +15,7 @@ pub mod declare;
 mod destinations;
 mod door;
 pub mod endings;
+mod engine;
 pub mod findings;
 pub mod folder_watch;
 mod first_workers;
@@ -33,6 +35,7 @@ mod partitions;
 pub mod rekey;
 mod removals;
 mod running_door;
+mod running_environments;
 mod running_parts;
 pub mod running_report;
 mod running_syncs;
@@ -53,37 +56,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use futures_util::future::{join_all, try_join_all};
 use tidegate_catalog::SecretValue;
 use tidegate_document::problem::Problem;
-use tidegate_log::{self as intake, Log, LogPartitions};
+use tidegate_log::{self as intake, Log};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
-use tidegate_registry::{self as store, VersionStore};
+use tidegate_registry as store;
 use tidegate_source::http::{IngestServer, IntakeCounts};
-use tidegate_state::{self as state, Identity, State};
-use tidegate_wasm as wasm;
+use tidegate_state as state;
 use tidegate_wasm::function::Pool;
 use tidegate_wasm::lookup;
 use tokio::sync::{mpsc, watch};
 
 use crate::api;
-use crate::config::{KeptDocuments, Workspace, WorkspaceDocuments, fingerprint};
-use active_runtimes::ActiveRuntimes;
+use crate::config::{MAIN_ENVIRONMENT, ReadEnvironment, Workspace};
 use admin::{Admin, AdminPortSettings};
 use background::Background;
 use catalog::OpenedCatalog;
-use endings::DrainingSyncs;
-use findings::Finding;
-use followers::Followers;
-use keeper::{CheckedFile, Keeper};
-use live::Live;
-use partitions::{KeptPartition, OpenPartition, PartitionParts, watch_over};
-use running_door::RunningDoor;
-use running_parts::{PartsAtStart, RunningParts};
-use running_syncs::{Delivering, ReadyWorker};
+use engine::{ConnectedEngine, EndedEngine, ResolvedEnvironment, SharedEngineParts, WorkspaceEngine};
+use partitions::watch_over;
+use running_environments::RunningEnvironments;
+use running_syncs::Delivering;
 use stop::Budget;
-use tries::ObjectTries;
-use what_runs::WorkspaceReader;
+use what_runs::WorkspacePlace;
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +101,14 @@ pub enum AppError {
     },
     #[error("the workspace has {} problems", .0.len())]
     Problems(Vec<Problem>),
+    #[error("there is no workspace to run")]
+    NoWorkspace,
+    #[error("environment {name}: {cause}")]
+    Environment {
+        name: String,
+        #[source]
+        cause: Box<AppError>,
+    },
     #[error(transparent)]
     Log(#[from] intake::LogError),
     #[error(transparent)]
@@ -149,6 +153,17 @@ pub enum AppError {
     Thread(std::io::Error),
     #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
     Poisoned,
+}
+
+impl AppError {
+    /// The same, of an environment. What is the server's own is said without.
+    fn of_environment(self, name: &str) -> Self {
+        match self {
+            Self::Problems(_) => self,
+            error if name == MAIN_ENVIRONMENT => error,
+            error => Self::Environment { name: name.to_owned(), cause: Box::new(error) },
+        }
+    }
 }
 
 /// Files in the data directory.
@@ -227,132 +242,87 @@ pub mod paths {
 
 pub use stop::STOP_MAX;
 
-/// A server with everything open; nothing flows yet but the log's writer.
+/// A server with everything open; nothing flows yet but the writers of the logs.
 pub struct App {
     server: IngestServer,
     address: SocketAddr,
-    log: LogPartitions,
-    partitions: Vec<OpenPartition>,
-    /// With the workers of each sync, which do not run yet, and where orders to change come from.
-    parts: (RunningParts, Vec<Vec<ReadyWorker>>, mpsc::Receiver<api::ReloadRequest>),
-    state: State,
+    /// That of the server's own folder first.
+    engines: Vec<WorkspaceEngine>,
     counts: Arc<IntakeCounts>,
-    /// Kept until the last batch is through: the threads of the functions, and the far end of the rules.
-    functions: (Pool, Arc<Live>),
+    /// The threads of the functions, kept until the last batch is through.
+    functions: Pool,
     /// Where syncs and their destinations run.
     background: Background,
-    active_runtimes: Arc<ActiveRuntimes>,
     admin: Admin,
     /// Of the catalog: a token of the first admin, if that was made at this start, and the threads that have it open.
     catalog: (Option<SecretValue>, Vec<JoinHandle<()>>),
-    identity: (Identity, PathBuf),
-    keeper: Keeper,
-    /// Checked in the background, and what is known to be damaged already.
-    to_check: (Vec<CheckedFile>, Vec<Finding>),
     /// Held for as long as the process uses the data directory.
     _lock: File,
 }
 
-/// Orders to read the workspace again that may wait for one another.
-const RELOADS_MAX: usize = 8;
-
 impl App {
-    /// Opens everything that the workspace names, which was made of `documents`, and that its catalog has beside.
+    /// Opens everything that the workspaces name, and that the catalog has beside them: that of the server's own folder, which comes
+    /// first, and those of its environments.
     ///
     /// # Errors
-    /// The first thing that cannot be opened.
-    pub async fn open(
-        (documents, told): (WorkspaceDocuments, Workspace),
-        listen: Option<SocketAddr>,
-    ) -> Result<Self, AppError> {
+    /// The first thing that cannot be opened. Nothing is started then, whichever environment it is of.
+    pub async fn open(environments: Vec<ReadEnvironment>, listen: Option<SocketAddr>) -> Result<Self, AppError> {
         let descriptors = descriptors::raise();
-        let data = told.data.clone();
+        let Some(main) = environments.first().map(|main| &main.workspace) else { return Err(AppError::NoWorkspace) };
+        let (data, listen) = (main.data.clone(), listen.unwrap_or(main.listen));
         let lock = data_lock::lock(&data)?;
         modes::mend(&data);
-        let known = OpenedCatalog::open_known(&told).await?;
-        let catalog = known.as_ref().map(|known| &known.folder);
-        let folder = Arc::new(documents);
-        let mut wanted = what_runs::at_start(catalog, Arc::clone(&folder), KeptDocuments::new(), &told).await?;
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-        let background = Background::start(threads).map_err(AppError::Thread)?;
-        let startup::StartedState { mut state, past, mut identity, findings } =
-            startup::open(&wanted.whole.1, &endings::kept_at_start(&data)?)?;
-        let draining = DrainingSyncs::open(&data, &mut state, catalog).await?;
-        if !draining.kept().is_empty() {
-            let beside = what_runs::at_start(catalog, folder, draining.kept().clone(), &told).await;
-            wanted = beside.map_err(|error| draining.refused(error))?;
+        let known = OpenedCatalog::open_known(main).await?;
+        let places = places(&environments);
+        let (running, mut resolved) = (RunningEnvironments::default(), Vec::new());
+        for (environment, place) in environments.into_iter().zip(places) {
+            resolved.push(ResolvedEnvironment::resolve(environment, place, known.as_ref()).await?);
         }
-        wanted.warn_of_left_out();
-        let workspace = Arc::clone(&wanted.whole.1);
-        let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
-        let followers = Followers::new(&workspace);
-        let of_store = store::RegistrySettings {
-            admits: active_runtimes::admission(followers.grants.subscribe()),
-            limits,
-            ..store::RegistrySettings::default()
+        let made = match &known {
+            Some(known) => Some(known.folder.catalog().write_keys().await?),
+            None => None,
         };
-        let (store, builder) = VersionStore::open(&paths::store(&data), of_store)?;
-        let key = identity.id.clone();
-        let live = Live::open(&workspace, store.clone(), fingerprint(&workspace.specs, &key)).await?;
-        let active_runtimes = ActiveRuntimes::open(&workspace, &store).await;
-        let pool = Pool::start(threads).map_err(AppError::Thread)?;
-        let count = partitions::settle(&workspace, past, &mut state)?;
-        live.record(State::open(&paths::state(&data))?)?;
-        let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: pool.workers() };
-        let opening = destinations::open(&workspace, &active_runtimes, count, |partition| parts.state(partition));
-        let destinations = background::within(&background.handle(), opening).await?;
-        let mut opened = Vec::new();
-        for (partition, destinations) in (0..).zip(&destinations) {
-            let ledgers = destinations.iter().map(|(sync, opened)| (sync.clone(), opened.ledger)).collect();
-            opened.push(parts.open(partition, &ledgers)?);
+        for one in &resolved {
+            let taken = made.as_ref().map(|made| door::keys_of_others(made, one.name(), one.workspace()));
+            taken.filter(|taken| !taken.is_empty()).map_or(Ok(()), |taken| Err(AppError::Problems(taken)))?;
+            running.claim(one.name(), one.workspace()).map_err(AppError::Problems)?;
         }
-        let (mut syncs, workers) = first_workers::ready(&workspace, &mut opened, destinations, background.handle())?;
-        first_workers::hold_left_out(&mut syncs, &wanted.left_out, &workspace, &opened)?;
-        let sum = |of: fn(&OpenPartition) -> u64| opened.iter().map(of).sum::<u64>();
-        let (records, undelivered) = (sum(|one| one.records.0), sum(|one| one.records.1));
-        let (bytes_cut, carried_over) = (sum(|one| one.bytes_cut), sum(|one| one.carried_over));
-        tracing::info!(partitions = count, records, undelivered, bytes_cut, carried_over, "the log is open");
-        let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let (catalog, revision) = OpenedCatalog::begin(known, &wanted.told.folder, &workspace).await?;
-        wanted.revision = revision;
+        let Some(workspace) = resolved.first().map(|main| Arc::clone(main.workspace())) else {
+            return Err(AppError::NoWorkspace);
+        };
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let background = Background::start(cores).map_err(AppError::Thread)?;
+        let functions = Pool::start(cores).map_err(AppError::Thread)?;
+        let shared = SharedEngineParts {
+            background: background.handle(),
+            workers: functions.workers(),
+            cores,
+            hasher: door::hasher(),
+            environments: running,
+            tries: tries::turns(),
+        };
+        // Together: a destination that is away is waited for once.
+        let opened = try_join_all(resolved.into_iter().map(|one| one.open(&shared))).await?;
+        let catalog = OpenedCatalog::known_or_new(known, &workspace).await?;
+        let mut folders = Vec::new();
+        for one in &opened {
+            folders.push(one.tell(&catalog).await?);
+        }
+        let (revision, mut engines) = (catalog.begun().await?, Vec::new());
+        for (one, folder) in opened.into_iter().zip(folders) {
+            engines.push(one.connect((folder, revision), &shared).await?);
+        }
         let (connections, admin_connections) = connections(&workspace, descriptors);
-        let mut admin_limits = api::AdminLimits::default();
-        admin_limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(admin_limits.wrong_tokens_max);
-        let door = RunningDoor::open(&workspace, threads, &catalog, &state.key_uses()?).await?;
-        let (reloads, asked) = mpsc::channel(RELOADS_MAX);
-        let reader =
-            WorkspaceReader { dir: workspace.dir.clone(), data: data.clone(), catalog: catalog.folder.clone() };
-        let workspace_admin = AdminPortSettings {
-            listen: workspace.admin_listen,
-            data: data.clone(),
-            door: door.clone(),
-            names: followers.names.subscribe(),
-            reloads,
-            running: api::Running {
-                functions: live.taken(),
-                destinations: active_runtimes.taken(),
-                destination_logs: active_runtimes.destination_logs(),
-                report: followers.report.subscribe(),
-            },
-            tries: ObjectTries::new((reader.clone(), followers.folder.subscribe()), (store.clone(), log.clone()))
-                .for_api(),
-            login: workspace.login.clone(),
-            trusted_proxies: workspace.trusted_proxies.clone(),
-            limits: admin_limits,
-            connections: admin_connections,
-        };
-        let sqlite_files = keeper::sqlite_files(&workspace);
         let counts = Arc::new(IntakeCounts::default());
-        let listen = listen.unwrap_or(workspace.listen);
-        let settings = door::settings(&workspace, connections, door.follow());
-        let bound = IngestServer::open(listen, settings, log.clone(), Arc::clone(&counts));
+        let behind_door = engines.iter().map(ConnectedEngine::behind_door).collect();
+        let settings = door::settings(&workspace, connections);
+        let bound = IngestServer::open(listen, settings, behind_door, Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let admin = Admin::open(workspace_admin, (store, builder), &catalog)?;
+        let admin = Admin::open(AdminPortSettings::of(&workspace, admin_connections), &engines, &catalog)?;
         let first_token = catalog.first_token().await?;
         // Last of all: a start that is refused changes nothing of this.
-        startup::advance(&mut state, &mut identity, &data)?;
-        let keeper = Keeper::new(parts.state(0)?, followers.quarantine.subscribe(), door.follow());
+        engines.iter_mut().try_for_each(ConnectedEngine::advance)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             workspace = %workspace.dir.display(),
@@ -361,36 +331,18 @@ impl App {
             admin = %admin.address,
             sources = workspace.sources.len(),
             syncs = workspace.syncs.len(),
+            environments = engines.len(),
             "tidegate has started"
         );
-        let parts = RunningParts::new(PartsAtStart {
-            wanted,
-            draining,
-            key,
-            live: Arc::clone(&live),
-            runtimes: Arc::clone(&active_runtimes),
-            syncs,
-            door,
-            followers,
-            reader,
-            files: (paths::running(&data), paths::state(&data)),
-        });
         Ok(Self {
             server,
             address,
-            log,
-            partitions: opened,
-            parts: (parts, workers, asked),
-            state,
+            engines: engines.into_iter().map(ConnectedEngine::begin).collect(),
             counts,
-            functions: (pool, live),
+            functions,
             background,
-            active_runtimes,
             admin,
             catalog: (first_token, catalog.threads),
-            identity: (identity, data),
-            keeper,
-            to_check: (sqlite_files, findings),
             _lock: lock,
         })
     }
@@ -417,14 +369,11 @@ impl App {
         self.catalog.0.take()
     }
 
-    /// Each partition of the log that events enter, with the cursor of each sync.
+    /// Each partition of each log that events enter, with the cursor of each sync.
     #[must_use]
     pub fn follow(&self) -> Vec<(Arc<dyn Log>, watch::Receiver<u64>)> {
-        let of = |ready: &ReadyWorker| {
-            let Delivering { log, cursor, .. } = ready.delivering();
-            (log, cursor)
-        };
-        self.parts.1.iter().flatten().map(of).collect()
+        let delivering = self.engines.iter().flat_map(WorkspaceEngine::delivering);
+        delivering.map(|Delivering { log, cursor, .. }| (log, cursor)).collect()
     }
 
     /// What came through the door.
@@ -433,73 +382,73 @@ impl App {
         Arc::clone(&self.counts)
     }
 
-    /// Serves, and reads the workspace again as often as `hung_up` asks for it, until `stop` turns true, then drains: requests in flight are answered, what was accepted is delivered
-    /// while the time lasts; the log keeps the rest. All of that ends within [`STOP_MAX`], whoever does not.
+    /// Serves, and reads the workspaces again as often as `hung_up` asks for it, until `stop` turns true, then drains: requests in flight are
+    /// answered, what was accepted is delivered while the time lasts; the logs keep the rest. All of that ends within [`STOP_MAX`], whoever
+    /// does not.
     ///
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>, hung_up: mpsc::Receiver<()>) -> Result<(), AppError> {
-        let Self { server, log, partitions, mut state, functions, background, active_runtimes, admin, keeper, .. } =
-            self;
-        let (_, catalog_threads) = self.catalog;
-        let (mut identity, data) = self.identity;
-        let (mut parts, ready, asked) = self.parts;
-        if let Err(error) = keeper::check_in_background(&data, self.to_check.0, self.to_check.1) {
-            tracing::warn!(error = %error, "large files of the data directory are not checked");
-        }
+        let Self { server, engines, functions, background, admin, catalog, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
-        let background_handle = background.handle();
-        admin.run(Arc::clone(&functions.1), &background_handle, &server_stops);
-        tokio::spawn(active_runtimes.follow(server_stops.clone()));
-        let keeping = background_handle.spawn(keeper.run(server_stops.clone()));
+        let handle = background.handle();
+        admin.run(&handle, &server_stops);
         let serving = tokio::spawn(server.run(server_stops.clone()));
-        let (mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new());
-        for OpenPartition { log, writer, refiner, state, .. } in partitions {
-            let dedup = paths::dedup(&data, state.partition());
-            kept.push(KeptPartition { dedup, log, cursors: parts.syncs().cursors(), state });
-            writers.push(writer);
-            refiners.push(refiner);
+        let (mut running, mut kept, mut orders) = (Vec::new(), Vec::new(), Vec::new());
+        for engine in engines {
+            let (order, asked) = mpsc::channel(1);
+            let (engine, partitions) = engine.run(&handle, asked, &server_stops);
+            running.push(engine);
+            kept.extend(partitions);
+            orders.push(order);
         }
-        ready.into_iter().for_each(|workers| parts.syncs().run(workers));
-        let parts = background_handle.spawn(parts.serve(asked, hung_up, server_stops));
+        tokio::spawn(hand_on(hung_up, orders));
         watch_over(kept, stop).await;
         let mut time = Budget::start();
-        // New events stop first, then what was accepted flows out.
+        // New events stop first, then what was accepted flows out, of all environments at once.
         stop_server.send_replace(true);
         time.step("connections of clients", stop::SERVING_MAX, serving).await;
-        time.step("what write keys were used for", stop::KEEPER_MAX, Keeper::end(keeping)).await;
-        log.close();
-        let poisoned = log.is_poisoned();
-        time.step("the writer of the log", stop::WRITER_MAX, join(writers)).await;
-        // They change no more since the order to stop.
-        let syncs = tokio::time::timeout(stop::PARTS_MAX, parts).await.ok().and_then(Result::ok);
-        if let Some(syncs) = syncs.as_ref().filter(|_| !poisoned) {
-            time.drain(&syncs.delivering()).await;
-        }
-        // With the last handle of the refiners, which end then.
-        let records_waiting = match syncs {
-            Some(syncs) => time.end(syncs).await,
-            None => {
-                tracing::warn!(
-                    "left behind at the stop: a change of what runs did not end in time; what was not delivered waits in the log"
-                );
-                0
-            }
-        };
-        time.step("the refiner", stop::REFINER_MAX, join(refiners)).await;
+        let ended = join_all(running.into_iter().map(|engine| engine.end(time))).await;
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
         time.step("what worked in the background", stop::BACKGROUND_MAX, ending).await;
-        time.step("the catalog", stop::CATALOG_MAX, join(catalog_threads)).await;
-        // A copy of the state that was made while this process ran is an older one from now on.
-        if let Err(error) = startup::advance(&mut state, &mut identity, &data) {
-            tracing::warn!(error = %error, "could not mark the state as the latest");
-        }
-        if poisoned {
+        time.step("the catalog", stop::CATALOG_MAX, stop::join(catalog.1)).await;
+        let is_poisoned = ended.iter().any(|engine| engine.is_poisoned);
+        let records_waiting = ended.iter().map(|engine| engine.records_waiting).max().unwrap_or(0);
+        ended.into_iter().for_each(EndedEngine::advance);
+        if is_poisoned {
             return Err(AppError::Poisoned);
         }
         tracing::info!(milliseconds = time.spent_ms(), records_waiting, "tidegate has stopped");
         Ok(())
+    }
+}
+
+/// Where the files of each environment are.
+fn places(environments: &[ReadEnvironment]) -> Vec<WorkspacePlace> {
+    let Some(main) = environments.first().map(|main| &main.workspace) else { return Vec::new() };
+    let place = |one: &ReadEnvironment| {
+        let is_main = one.workspace.dir == main.dir;
+        let others = environments.iter().filter(|other| other.name != one.name && other.workspace.dir != main.dir);
+        let mut closed: Vec<PathBuf> = others.map(|other| other.workspace.dir.clone()).collect();
+        closed.push(main.data.clone());
+        WorkspacePlace {
+            dir: one.workspace.dir.clone(),
+            data: one.workspace.data.clone(),
+            server_dir: (!is_main).then(|| main.dir.clone()),
+            sent_files: paths::sent_files(&main.data),
+            closed,
+        }
+    };
+    environments.iter().map(place).collect()
+}
+
+/// Hands every order to read the workspaces again on to all engines. One that has not begun with the order before needs no other.
+async fn hand_on(mut orders: mpsc::Receiver<()>, engines: Vec<mpsc::Sender<()>>) {
+    while orders.recv().await.is_some() {
+        for engine in &engines {
+            let _ = engine.try_send(());
+        }
     }
 }
 
@@ -518,11 +467,6 @@ fn report(recovery: &intake::Recovery) {
     if recovery.damaged > 0 {
         tracing::error!(ranges = recovery.damaged, "the log has damaged ranges; their bytes go to quarantine");
     }
-}
-
-async fn join(threads: Vec<JoinHandle<()>>) {
-    let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
-    let _ = tokio::task::spawn_blocking(join).await;
 }
 
 /// Limits of connections of both ports, as far as there are descriptors for them.

@@ -35,6 +35,7 @@ mod out;
 mod pause;
 mod people;
 mod plan;
+mod promote;
 mod style;
 mod quarantine;
 mod reload;
@@ -63,7 +64,7 @@ use tidegate_process::telemetry::{LogLook, harmless};
 use tidegate_registry as store;
 
 use crate::app::live_versions;
-use crate::config::{Outline, Workspace, WorkspaceDocuments};
+use crate::config::{Outline, ReadEnvironment, Workspace, read_environments};
 
 /// Collect events from the SDKs you run, check them, transform them, and find them in your warehouse.
 #[derive(Debug, Parser)]
@@ -99,6 +100,8 @@ enum Command {
     Plan(plan::FolderPlanArgs),
     /// Make a running server's catalog say what a folder says, and what runs follow it
     Apply(apply::ApplyArgs),
+    /// Give a workspace of a running server what another one has: production what was tried in staging
+    Promote(promote::PromoteArgs),
     /// Have a running server read its folder again, and change what is different while it runs
     Reload(reload::ReloadArgs),
     /// Sign in at a running server, so that later commands need neither address nor token
@@ -187,15 +190,46 @@ impl WorkspaceArgs {
         Workspace::read(&self.dir, self.data.as_deref(), live_versions::destination).map_err(CommandFailure::Problems)
     }
 
-    /// The same, with the documents that it was made of.
-    fn read_with_documents(&self) -> Result<(WorkspaceDocuments, Workspace), CommandFailure> {
-        let read = Workspace::read_with_documents(&self.dir, self.data.as_deref(), live_versions::destination);
+    /// The same, with the environments of the server.
+    fn read_environments(&self) -> Result<Vec<ReadEnvironment>, CommandFailure> {
+        let read = read_environments(&self.dir, self.data.as_deref(), live_versions::destination);
         read.map_err(CommandFailure::Problems)
     }
 
     /// For commands that look at the data directory: no secret of a destination is needed, and nothing else need be right.
     fn outline(&self) -> Result<Outline, CommandFailure> {
         Outline::read(&self.dir, self.data.as_deref()).map_err(CommandFailure::Problems)
+    }
+}
+
+/// Which environment of a workspace a command is about.
+#[derive(Debug, Clone, clap::Args)]
+struct EnvironmentArgs {
+    #[command(flatten)]
+    workspace: WorkspaceArgs,
+    /// An environment that tidegate.yaml names [default: that of the folder itself]
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+}
+
+impl EnvironmentArgs {
+    fn read(&self) -> Result<Workspace, CommandFailure> {
+        let Some(name) = &self.environment else { return self.workspace.read() };
+        // What is said of a name that is not there.
+        self.outline()?;
+        let found = self.workspace.read_environments()?.into_iter().find(|one| one.name == *name);
+        found.map(|one| one.workspace).ok_or_else(|| {
+            CommandFailure::Failed(format!("there is no environment {name:?} in {}", self.workspace.dir.display()))
+        })
+    }
+
+    /// For commands that look at the data directory.
+    fn outline(&self) -> Result<Outline, CommandFailure> {
+        let outline = self.workspace.outline()?;
+        match &self.environment {
+            Some(name) => outline.of_environment(name).map_err(CommandFailure::Problems),
+            None => Ok(outline),
+        }
     }
 }
 
@@ -273,6 +307,7 @@ fn command() -> ExitCode {
         Command::Check(args) => check::run(&args, json),
         Command::Plan(args) => plan::run(&args, json),
         Command::Apply(args) => apply::run(&args, json),
+        Command::Promote(args) => promote::run(&args, json),
         Command::Reload(args) => reload::run(&args, json),
         Command::Login(args) => login::run(&args, json),
         Command::Logout(args) => login::run_logout(&args, json),

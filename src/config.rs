@@ -16,6 +16,7 @@ mod destinations;
 pub mod differences;
 mod documents;
 mod environment;
+mod environments;
 mod folder;
 mod file_marks;
 mod functions;
@@ -32,6 +33,7 @@ mod outline;
 mod overlay;
 mod paused;
 mod plugin;
+mod read_environments;
 mod resolving;
 mod secret_masks;
 mod server;
@@ -58,14 +60,16 @@ use tidegate_state::QuarantineBounds;
 
 use around::Around;
 pub use catalog_specs::{
-    FILES_FIELD, SpecMasks, catalog_kind, folder_file, folder_kind, is_masked, named_file, written_secret,
+    FILES_FIELD, SpecMasks, catalog_kind, folder_file, folder_kind, is_masked, masked_field, named_file, written_secret,
 };
 pub use component::ComponentFile;
 use contracts::CompiledContracts;
 pub use destinations::{DestinationConfig, DestinationKind};
-pub use documents::{CatalogOrigin, ObjectDocument, WorkspaceDocuments};
+pub use documents::{CatalogOrigin, ObjectDocument, WRITE_KEYS, WorkspaceDocuments};
 pub(crate) use environment::{environment, home};
+pub use environments::{EnvironmentFolders, MAIN_ENVIRONMENT, environment_data};
 pub use file_marks::{FileMarks, differing_files, differing_marks, marks_of_files};
+use folder::DATA_DEFAULT;
 pub use functions::{Borrowed, FunctionConfig};
 pub use init::{WrittenWorkspace, init};
 pub use instance_key::{InstanceKeySetting, instance_key_of};
@@ -76,8 +80,9 @@ pub(crate) use outgoing::proxies_of_environment;
 pub use outline::Outline;
 pub use overlay::{MayBeLeftOut, ResolvedOverlay, resolve_what_runs};
 pub use plugin::{PluginConfig, effective_policy};
+pub use read_environments::{ReadEnvironment, clashes, read_environment, read_environments};
 use resolving::Resolving;
-use server::{ADMIN_AND_LISTEN, DATA_DEFAULT};
+use server::ADMIN_AND_LISTEN;
 pub use server::{ADMIN_LISTEN_DEFAULT, LISTEN_DEFAULT};
 pub use sources::{SourceConfig, WriteKeyConfig};
 pub use spec_hash::{ContentHash, ObjectSpec, SpecHash, SpecInput, fingerprint};
@@ -96,6 +101,8 @@ pub struct Workspace {
     pub data: PathBuf,
     /// As `tidegate.yaml` has it, whatever else was asked for.
     pub data_named: String,
+    /// The environments of the server, by name.
+    pub environments: EnvironmentFolders,
     pub limits: RequestLimits,
     pub connections: net::ConnectionLimits,
     /// Wrong admin tokens in a minute from one address.
@@ -213,6 +220,7 @@ impl Workspace {
                 admin_listen_named: server.admin_listen.unwrap_or(ADMIN_AND_LISTEN.0),
                 data,
                 data_named: named,
+                environments: server.environments,
                 limits: server.limits,
                 connections: server.connections,
                 wrong_tokens_max: server.wrong_tokens_max,

@@ -70,6 +70,25 @@ impl WarehouseSettings {
         }
     }
 
+    /// Where the tables and the ledger of a sync with this schema are. Two that have them in one place would take them for their own.
+    /// Two places that are written alike are one; whether two names of a server lead to one place is not known here.
+    #[must_use]
+    pub fn tables_place(&self, schema: Option<&str>) -> String {
+        let kind = self.capabilities().kind;
+        match self {
+            // All syncs to one file, or to one lake, have their ledger in common.
+            Self::Sqlite(settings) => format!("{kind} {}", settings.path.display()),
+            Self::Lake(settings) => format!("{kind} {}", settings.place),
+            Self::Postgres(settings) => {
+                format!("{kind} {} {}", settings.address.place(), schema.unwrap_or(&settings.schema))
+            }
+            Self::ClickHouse(settings) => format!("{kind} {} {}", settings.url, schema.unwrap_or(&settings.database)),
+            Self::Snowflake(settings) => {
+                format!("{kind} {} {} {}", settings.account, settings.database, schema.unwrap_or(&settings.schema))
+            }
+        }
+    }
+
     /// The schema of a part as the warehouse's SQL spells it: what stands before the dot of a table's name. Empty where the
     /// schema is part of that name.
     #[must_use]

@@ -26,10 +26,9 @@ pub enum Principal {
 /// The workspace of the catalog that the server's folder is applied to, and that is meant where none is named.
 pub const WORKSPACE_DEFAULT: &str = "default";
 
-/// Whether somebody may do everything in the workspace of the server's folder. Only who may, may purge the audit log.
-pub(super) fn is_admin(acting: &ActingPrincipal) -> bool {
-    let workspace = RightsTarget::of_workspace(WORKSPACE_DEFAULT);
-    tidegate_catalog::authorise(acting, Verb::PurgeAudit.into(), &workspace).is_ok()
+/// Whether somebody may do everything in a workspace. Only who may, may purge the audit log.
+pub(super) fn is_admin(acting: &ActingPrincipal, workspace: &str) -> bool {
+    tidegate_catalog::authorise(acting, Verb::PurgeAudit.into(), &RightsTarget::of_workspace(workspace)).is_ok()
 }
 
 /// What is asked.
@@ -67,14 +66,20 @@ pub enum AccessObject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied;
 
-/// Whether `principal` may do this. What is asked here is an admin's; what is asked below `/api/v1`, the catalog decides.
+/// Whether `principal` may do this in a workspace. What is asked here is an admin's of it; what is asked below `/api/v1`, the catalog
+/// decides.
 ///
 /// # Errors
 /// They may not.
-pub fn authorise(principal: &Principal, _action: AccessAction, _object: &AccessObject) -> Result<(), Denied> {
+pub fn authorise(
+    principal: &Principal,
+    _action: AccessAction,
+    _object: &AccessObject,
+    workspace: &str,
+) -> Result<(), Denied> {
     match principal {
         Principal::Admin => Ok(()),
-        Principal::Acting(acting) if is_admin(acting) => Ok(()),
+        Principal::Acting(acting) if is_admin(acting, workspace) => Ok(()),
         Principal::Acting(_) => Err(Denied),
     }
 }

@@ -1,33 +1,36 @@
 //! Uploads and builds.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use hyper::StatusCode;
 use tidegate_api_types::build::{Build, BuildQuery, BuildRefusal, BuildState, Pushed};
 use tidegate_api_types::path;
 use tidegate_registry::{BuildProgress, PluginKind};
 
-use super::SharedApi;
 use super::change::version;
+use super::engines::AskedEngine;
 use super::extract::{Name, Query, blocking, body};
 use super::refusal::ApiRefusal;
 
 /// Takes a component into the queue.
 pub(super) async fn push(
-    shared: &SharedApi,
+    environment: &AskedEngine,
     request: Request,
     plugin_kind: PluginKind,
     name: String,
     force: bool,
 ) -> Result<(StatusCode, axum::Json<Pushed>), ApiRefusal> {
     // The place first: no more bytes are held than may wait.
-    let place = shared.settings.store.place()?;
-    let bytes_max = shared.settings.store.limits().component_bytes_max;
-    let bytes = body(shared, request, bytes_max, "a component").await?;
+    let store = &environment.engine.store;
+    let (place, bytes_max) = (store.place()?, store.limits().component_bytes_max);
+    let bytes = body(&environment.shared, request, bytes_max, "a component").await?;
     let id = blocking(move || place.forced(force).take(plugin_kind, &name, &bytes)).await??;
-    let pushed = Pushed { build: id.to_string(), follow: path::BUILD.replace("{id}", id.as_ref()) };
+    let mut follow = path::BUILD.replace("{id}", id.as_ref());
+    if let Some(workspace) = &environment.workspace {
+        follow.push_str(&format!("?workspace={workspace}"));
+    }
+    let pushed = Pushed { build: id.to_string(), follow };
     Ok((StatusCode::ACCEPTED, axum::Json(pushed)))
 }
 
@@ -35,7 +38,7 @@ pub(super) async fn push(
 #[utoipa::path(get, path = path::BUILD, tag = "builds", operation_id = "show_build",
     params(("id" = String, Path), BuildQuery), responses((status = 200, body = Build), ApiRefusal))]
 pub(super) async fn show(
-    State(shared): State<Arc<SharedApi>>,
+    environment: AskedEngine,
     Name(id): Name,
     Query(query): Query<BuildQuery>,
 ) -> Result<axum::Json<Build>, ApiRefusal> {
@@ -47,8 +50,8 @@ pub(super) async fn show(
             "push again: a version that is there already is ready at once",
         )
     };
-    let mut progress = shared.settings.store.build(&id).ok_or_else(unknown)?;
-    let wait = Duration::from_millis(query.wait_ms).min(shared.settings.limits.wait_max);
+    let mut progress = environment.engine.store.build(&id).ok_or_else(unknown)?;
+    let wait = Duration::from_millis(query.wait_ms).min(environment.limits().wait_max);
     let from = query.from;
     let news = |progress: &BuildProgress| {
         progress.is_end() || from.as_deref().is_some_and(|from| from != state(progress).as_str())

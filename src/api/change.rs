@@ -13,7 +13,7 @@ use tidegate_registry::{
 };
 use tidegate_wasm::function::RolloutMode;
 
-use super::SharedApi;
+use super::engines::AskedEngine;
 use super::extract::blocking;
 use super::refusal::ApiRefusal;
 
@@ -49,7 +49,7 @@ pub(super) fn settings(plugin_kind: PluginKind, asked: ChangeSettings) -> Result
     Ok(Box::new(move |store, name| store.set_settings(plugin_kind, name, settings)))
 }
 
-impl SharedApi {
+impl AskedEngine {
     /// Changes releases and waits until what runs has followed: whoever is answered may send the first event.
     pub(super) async fn change(
         &self,
@@ -58,7 +58,7 @@ impl SharedApi {
         what: &'static str,
         change: ReleaseChange,
     ) -> Result<Arc<Releases>, ApiRefusal> {
-        let (store, of) = (self.settings.store.clone(), name.clone());
+        let (store, of) = (self.engine.store.clone(), name.clone());
         let releases = blocking(move || change(&store, &of)).await??;
         tracing::info!(kind = plugin_kind.all(), name, revision = releases.revision, "releases changed: {what}");
         self.in_place(plugin_kind, &name, releases.revision).await?;
@@ -67,11 +67,11 @@ impl SharedApi {
 
     async fn in_place(&self, plugin_kind: PluginKind, name: &str, revision: u64) -> Result<(), ApiRefusal> {
         let mut taken = match plugin_kind {
-            PluginKind::Functions => self.settings.running.functions.clone(),
-            PluginKind::Destinations => self.settings.running.destinations.clone(),
+            PluginKind::Functions => self.engine.running.functions.clone(),
+            PluginKind::Destinations => self.engine.running.destinations.clone(),
         };
         let followed = taken.wait_for(|taken| taken.revision >= revision);
-        let Ok(followed) = tokio::time::timeout(self.settings.limits.wait_max, followed).await else {
+        let Ok(followed) = tokio::time::timeout(self.limits().wait_max, followed).await else {
             tracing::warn!(name, revision, "the releases changed, and what runs has not followed yet");
             return Ok(());
         };
@@ -104,13 +104,13 @@ impl SharedApi {
     fn lookups_missing(&self, name: &str, sha256: Sha) -> Vec<String> {
         let asked =
             self.manifest(PluginKind::Functions, name, sha256).map(|manifest| manifest.lookups).unwrap_or_default();
-        let names = self.settings.names();
+        let names = self.engine.names();
         let granted = names.granted.get(name);
         asked.into_iter().filter(|table| granted.is_none_or(|granted| !granted.contains(table))).collect()
     }
 
     fn manifest(&self, plugin_kind: PluginKind, name: &str, sha256: Sha) -> Option<Manifest> {
-        let versions = self.settings.store.versions(plugin_kind, name);
+        let versions = self.engine.store.versions(plugin_kind, name);
         let metadata = versions.iter().find(|metadata| metadata.sha256 == sha256)?;
         Manifest::from_json(&metadata.manifest).ok()
     }
@@ -118,7 +118,7 @@ impl SharedApi {
     /// The versions of a name, newest first; a name without any is none.
     pub(super) fn versions(&self, plugin_kind: PluginKind, name: &str) -> Result<Vec<Version>, ApiRefusal> {
         let versions: Vec<Version> =
-            self.settings.store.versions(plugin_kind, name).iter().map(|metadata| version(metadata)).collect();
+            self.engine.store.versions(plugin_kind, name).iter().map(|metadata| version(metadata)).collect();
         if versions.is_empty() {
             return Err(RegistryError::NoSuchName { plugin_kind, name: name.to_owned() }.into());
         }
@@ -167,7 +167,7 @@ impl SharedApi {
             revision: releases.revision,
             live: release.live.as_ref().map(|live| self.placed(plugin_kind, name, live)),
             previous: release.previous.as_ref().map(|previous| self.placed(plugin_kind, name, previous)),
-            syncs: self.settings.names().syncs.get(name).cloned(),
+            syncs: self.engine.names().syncs.get(name).cloned(),
             versions: None,
             meters: None,
         }

@@ -9,7 +9,7 @@ use tidegate_registry::{PluginKind, RegistryError};
 use tidegate_state::{FunctionLog, LogFilter, State};
 use tidegate_wasm::Level;
 
-use super::SharedApi;
+use super::engines::AskedEngine;
 use super::extract::blocking;
 use super::refusal::ApiRefusal;
 
@@ -17,15 +17,15 @@ use super::refusal::ApiRefusal;
 const LINES_DEFAULT: u64 = 100;
 const LINES_MAX: u64 = 1_000;
 
-impl SharedApi {
+impl AskedEngine {
     /// Log lines of a function, newest last.
     pub(super) async fn function_logs(&self, name: String, query: LogQuery) -> Result<Logs, ApiRefusal> {
         let (_, lines_max) = bounds(&query)?;
         let state = self.state()?;
-        if self.settings.store.versions(PluginKind::Functions, &name).is_empty() {
+        if self.engine.store.versions(PluginKind::Functions, &name).is_empty() {
             // A function of a workspace file has no version here, and logs all the same.
             let charges = state.charges().map_err(|error| ApiRefusal::failed("the meters cannot be read", &error))?;
-            if !self.settings.names().functions.contains(&name)
+            if !self.engine.names().functions.contains(&name)
                 && !charges.iter().any(|(charge, _)| charge.function == name)
             {
                 return Err(RegistryError::NoSuchName { plugin_kind: PluginKind::Functions, name }.into());
@@ -45,15 +45,13 @@ impl SharedApi {
             let detail = "lines of a destination are not kept by event";
             return Err(ApiRefusal::bad("event", detail, "leave `event` out, or look for a `text`"));
         }
-        if !self.settings.names().syncs.contains_key(&name)
-            && self.settings.store.versions(plugin_kind, &name).is_empty()
-        {
+        if !self.engine.names().syncs.contains_key(&name) && self.engine.store.versions(plugin_kind, &name).is_empty() {
             return Err(RegistryError::NoSuchName { plugin_kind, name }.into());
         }
         let text = query.text.as_deref();
         let fits = |line: &Logged| line.level >= least && text.is_none_or(|text| line.text.contains(text));
         let lines =
-            self.settings.running.destination_logs.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
+            self.engine.running.destination_logs.lines(&name, usize::try_from(lines_max).unwrap_or(usize::MAX), fits);
         let line = |line: &Logged| ShownLogLine {
             at: time::format(line.at_us),
             version: line.version.to_string(),
@@ -96,7 +94,7 @@ impl SharedApi {
 
     /// What became of the events of a destination's syncs.
     pub(super) fn destination_meters(&self, name: &str) -> Result<DestinationMeters, ApiRefusal> {
-        let names = self.settings.names();
+        let names = self.engine.names();
         let used = names.syncs.get(name).map(Vec::as_slice).unwrap_or_default();
         let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
@@ -122,7 +120,7 @@ impl SharedApi {
     }
 
     fn state(&self) -> Result<State, ApiRefusal> {
-        (self.settings.open_state)().map_err(|error| ApiRefusal::failed("the state cannot be read", &error))
+        (self.engine.open_state)().map_err(|error| ApiRefusal::failed("the state cannot be read", &error))
     }
 }
 

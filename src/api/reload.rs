@@ -1,11 +1,10 @@
 //! What the server runs is read again and changed while it runs. Who does that is not known here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use hyper::StatusCode;
+use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::{Reload, Reloaded, WorkspaceProblem};
 use tidegate_api_types::workspace::SyncEnding;
@@ -16,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::SharedApi;
+use super::engines::AskedEngine;
 use super::extract::Json;
 use super::refusal::ApiRefusal;
 
@@ -76,20 +76,21 @@ const TURN_MAX: Duration = Duration::from_secs(30);
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// Reads the workspace's folder again and changes what runs, part by part; a workspace that is not right changes nothing.
-#[utoipa::path(post, path = path::RELOAD, tag = "workspace", operation_id = "reload_workspace", request_body = Reload,
+#[utoipa::path(post, path = path::RELOAD, tag = "workspace", operation_id = "reload_workspace",
+    params(WorkspaceQuery), request_body = Reload,
     responses((status = 200, body = Reloaded), ApiRefusal))]
 pub(super) async fn reload(
-    State(shared): State<Arc<SharedApi>>,
+    environment: AskedEngine,
     Json(Reload { drain, abandon }): Json<Reload>,
 ) -> Result<axum::Json<Reloaded>, ApiRefusal> {
     let endings = endings(drain, abandon)?;
     let (reply, answer) = oneshot::channel();
     let request = ReloadRequest { what: OrderedChange::Folder, endings, reply };
-    shared.settings.reloads.try_send(request).map_err(|error| match error {
+    environment.engine.reloads.try_send(request).map_err(|error| match error {
         TrySendError::Full(_) => too_busy(),
         TrySendError::Closed(_) => ReloadRefusal::Stopping.into(),
     })?;
-    Ok(axum::Json(shared.answered(answer).await?.running))
+    Ok(axum::Json(environment.shared.answered(answer).await?.running))
 }
 
 /// What becomes of what waits, as two lists of names say it.
@@ -109,16 +110,17 @@ fn too_busy() -> ApiRefusal {
 }
 
 impl SharedApi {
-    /// Changes the catalog and what runs with it. Waits for its turn.
+    /// Changes the catalog and what runs with it, in an environment that runs. Waits for its turn.
     pub(super) async fn order(
         &self,
         order: CatalogOrder,
         endings: BTreeMap<String, SyncEnding>,
         is_dry_run: bool,
     ) -> Result<OrderDone, ApiRefusal> {
+        let engine = self.engine(order.workspace())?;
         let (reply, answer) = oneshot::channel();
         let what = OrderedChange::Catalog { order: Box::new(order), is_dry_run };
-        let sent = timeout(TURN_MAX, self.settings.reloads.send(ReloadRequest { what, endings, reply })).await;
+        let sent = timeout(TURN_MAX, engine.reloads.send(ReloadRequest { what, endings, reply })).await;
         sent.map_err(|_| too_busy())?.map_err(|_| ApiRefusal::from(ReloadRefusal::Stopping))?;
         self.answered(answer).await
     }

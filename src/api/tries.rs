@@ -58,9 +58,10 @@ pub type Trying = Pin<Box<dyn Future<Output = Result<ObjectTried, TryRefusal>> +
 pub type TryObjects = Box<dyn Fn(TryOrder) -> Trying + Send + Sync>;
 
 impl SharedApi {
-    /// Tries an object out, or says why that cannot be.
-    pub(super) async fn tried(&self, order: TryOrder) -> Result<ObjectTried, ApiRefusal> {
-        (self.settings.tries)(order).await.map_err(|refusal| match refusal {
+    /// Tries an object of a workspace out, or says why that cannot be.
+    pub(super) async fn tried(&self, workspace: &str, order: TryOrder) -> Result<ObjectTried, ApiRefusal> {
+        let engine = self.engine(workspace)?;
+        (engine.tries)(order).await.map_err(|refusal| match refusal {
             TryRefusal::Workspace(ReloadRefusal::Catalog(error)) => self.refused(*error),
             TryRefusal::Workspace(refusal) => refusal.into(),
             TryRefusal::Failed(detail) => {

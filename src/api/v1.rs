@@ -21,6 +21,7 @@ mod passwords;
 mod pauses;
 mod permit;
 mod plans;
+mod promotions;
 mod providers;
 mod refused;
 mod rules;
@@ -74,6 +75,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(write_keys::rotate))
         .routes(routes!(plans::make))
         .routes(routes!(apply::apply))
+        .routes(routes!(promotions::promote))
         .routes(routes!(running::show))
         .routes(routes!(blobs::show, blobs::store))
         .routes(routes!(drafts::list, drafts::propose))

@@ -1,10 +1,9 @@
 //! Write keys: which there are, what each is used for, and their way to the door. The keys themselves are known to nobody here.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use hyper::StatusCode;
+use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
 use tidegate_api_types::write_key::{ShownWriteKey, ShownWriteKeys, WriteKeyFrom};
 use tidegate_event::time;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::SharedApi;
+use super::engines::AskedEngine;
 use super::refusal::ApiRefusal;
 
 /// An order to have the door take the write keys of the catalog as they are now. It is answered when the door has, or with the reason why
@@ -25,9 +25,9 @@ const DOOR_MAX: Duration = Duration::from_secs(5);
 
 /// The write keys of all sources, by source and name, each with what it was used for.
 #[utoipa::path(get, path = path::WRITE_KEYS, tag = "sources", operation_id = "list_write_keys",
-    responses((status = 200, body = ShownWriteKeys), ApiRefusal))]
-pub(super) async fn list(shared: State<Arc<SharedApi>>) -> axum::Json<ShownWriteKeys> {
-    let (entrance, now_us) = (Arc::clone(&shared.settings.entrance.borrow()), clock::now_us());
+    params(WorkspaceQuery), responses((status = 200, body = ShownWriteKeys), ApiRefusal))]
+pub(super) async fn list(environment: AskedEngine) -> axum::Json<ShownWriteKeys> {
+    let (entrance, now_us) = (environment.engine.entrance(), clock::now_us());
     let shown = entrance.write_keys().map(|key| ShownWriteKey {
         source: key.source.to_string(),
         name: key.name.to_string(),

@@ -1,45 +1,54 @@
-//! The admin API with the store behind it.
+//! The admin API with the engines behind it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_net as net;
 use tidegate_oidc::LoginSettings;
-use tidegate_registry::{BuildQueue, VersionStore};
-use tidegate_state::State;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::OpenedCatalog;
+use super::engine::ConnectedEngine;
 use super::key_follower::KeyFollower;
-use super::live::Live;
-use super::running_door::RunningDoor;
 use super::{AppError, paths};
 use crate::api::{self, AdminApi};
+use crate::config::Workspace;
 
-/// What it needs of the workspace.
+/// What it needs of the server.
 pub(super) struct AdminPortSettings {
-    pub(super) listen: SocketAddr,
-    pub(super) data: PathBuf,
-    pub(super) door: RunningDoor,
-    pub(super) names: watch::Receiver<Arc<api::WorkspaceNames>>,
-    pub(super) reloads: mpsc::Sender<api::ReloadRequest>,
-    pub(super) running: api::Running,
-    pub(super) tries: api::TryObjects,
-    pub(super) login: LoginSettings,
-    pub(super) trusted_proxies: Vec<net::Network>,
-    pub(super) limits: api::AdminLimits,
-    pub(super) connections: net::ConnectionLimits,
+    listen: SocketAddr,
+    data: PathBuf,
+    login: LoginSettings,
+    trusted_proxies: Vec<net::Network>,
+    limits: api::AdminLimits,
+    connections: net::ConnectionLimits,
+}
+
+impl AdminPortSettings {
+    /// As the server's own folder says.
+    pub(super) fn of(workspace: &Workspace, connections: net::ConnectionLimits) -> Self {
+        let mut limits = api::AdminLimits::default();
+        limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(limits.wrong_tokens_max);
+        Self {
+            listen: workspace.admin_listen,
+            data: workspace.data.clone(),
+            login: workspace.login.clone(),
+            trusted_proxies: workspace.trusted_proxies.clone(),
+            limits,
+            connections,
+        }
+    }
 }
 
 /// Changes of write keys that wait for the door.
 const KEY_ORDERS_MAX: usize = 64;
 
-/// The API, bound, the builder of uploads, and what brings write keys to the door.
+/// The API, bound, and what brings write keys to the door.
 pub(super) struct Admin {
     api: AdminApi,
-    builder: BuildQueue,
     keys: KeyFollower,
     pub(super) address: SocketAddr,
     /// Made at this start, if any.
@@ -49,49 +58,42 @@ pub(super) struct Admin {
 impl Admin {
     pub(super) fn open(
         settings: AdminPortSettings,
-        (store, builder): (VersionStore, BuildQueue),
+        engines: &[ConnectedEngine],
         catalog: &OpenedCatalog,
     ) -> Result<Self, AppError> {
-        let token_file = paths::admin(&settings.data);
+        let AdminPortSettings { listen, data, login, trusted_proxies, limits, connections } = settings;
+        let token_file = paths::admin(&data);
         let token = api::access::ensure(&token_file).map_err(|cause| AppError::Io {
             action: "the hash of the admin token",
             path: token_file.clone(),
             cause,
         })?;
-        let state = paths::state(&settings.data);
-        let open_state = move || State::read(&state);
-        let catalog = catalog.settings(paths::sent_files(&settings.data));
+        let catalog = catalog.settings(engines.iter().map(ConnectedEngine::catalog), paths::sent_files(&data));
         let (write_keys, asked) = mpsc::channel(KEY_ORDERS_MAX);
-        let keys = KeyFollower::new(Arc::clone(&catalog.catalog), settings.door.clone(), asked);
+        let doors = engines.iter().map(|engine| engine.door.clone()).collect();
+        let keys = KeyFollower::new(Arc::clone(&catalog.catalog), doors, asked);
+        let engines: BTreeMap<String, Arc<api::EngineSettings>> =
+            engines.iter().map(|engine| (engine.name().to_owned(), Arc::clone(&engine.api))).collect();
         let of_api = api::AdminSettings {
             token_file,
-            entrance: settings.door.follow(),
+            engines,
             write_keys,
-            names: settings.names,
-            reloads: settings.reloads,
-            tries: settings.tries,
-            store,
             catalog,
-            running: settings.running,
-            open_state: Box::new(open_state),
-            login: settings.login,
-            trusted_proxies: settings.trusted_proxies,
-            limits: settings.limits,
-            connections: settings.connections,
+            login,
+            trusted_proxies,
+            limits,
+            connections,
         };
-        let refused = |cause| AppError::ListenAdmin { address: settings.listen, cause };
-        let api = AdminApi::open(settings.listen, of_api).map_err(refused)?;
+        let refused = |cause| AppError::ListenAdmin { address: listen, cause };
+        let api = AdminApi::open(listen, of_api).map_err(refused)?;
         let address = api.address().map_err(refused)?;
-        Ok(Self { api, builder, keys, address, token })
+        Ok(Self { api, keys, address, token })
     }
 
-    /// Serves, builds, and lets what is live follow the releases, until `stop` turns true.
-    pub(super) fn run(self, live: Arc<Live>, background: &Handle, stop: &watch::Receiver<bool>) {
+    /// Serves until `stop` turns true.
+    pub(super) fn run(self, background: &Handle, stop: &watch::Receiver<bool>) {
         // Its requests read files and SQLite where they stand.
         background.spawn(self.api.run(stop.clone()));
-        background.spawn(self.builder.run(stop.clone()));
         background.spawn(self.keys.run(stop.clone()));
-        // Whoever was told that a version is live may send its first event at once: this gives way to nobody.
-        tokio::spawn(live.follow(stop.clone()));
     }
 }

@@ -1,5 +1,5 @@
-//! The catalog of the server: its file, the key that its secrets are sealed under, its first admin, and the objects of the folder, which
-//! are applied to it at the start and whenever the folder is read again. Of everything else that is in it, it says what runs.
+//! The catalog of the server: its file, the key that its secrets are sealed under, its first admin, and the objects of the folders, which
+//! are applied to it at the start and whenever a folder is read again. Of everything else that is in it, it says what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ use super::instance_key::instance_key;
 use super::{AppError, paths};
 use crate::api;
 use crate::config::{
-    DestinationConfig, DestinationKind, FILES_FIELD, SpecMasks, Workspace, WorkspaceDocuments, catalog_kind,
-    folder_file, named_file, written_secret,
+    DestinationConfig, DestinationKind, FILES_FIELD, MAIN_ENVIRONMENT, SpecMasks, WRITE_KEYS, Workspace,
+    WorkspaceDocuments, catalog_kind, folder_file, masked_field, named_file, written_secret,
 };
 
 /// The name of the first admin.
@@ -34,8 +34,9 @@ const KEY_BYTES: usize = 32;
 /// For a folder that is read again.
 const APPLY_MAX: Duration = Duration::from_secs(10);
 
-/// The catalog, open, with the folder's objects in it.
+/// The catalog, open.
 pub(super) struct OpenedCatalog {
+    /// Of the server's own folder.
     pub(super) folder: FolderCatalog,
     /// They end when nobody uses the catalog any more.
     pub(super) threads: Vec<JoinHandle<()>>,
@@ -45,6 +46,8 @@ pub(super) struct OpenedCatalog {
 #[derive(Clone)]
 pub(super) struct FolderCatalog {
     catalog: Arc<Catalog>,
+    /// Of the environment.
+    workspace: Arc<str>,
     specs: Arc<RwLock<FolderSpecs>>,
 }
 
@@ -83,30 +86,35 @@ impl OpenedCatalog {
         let threads = store.take_threads();
         let at_us = clock::now_us();
         let catalog = Catalog::open(Arc::new(store), key.into(), Arc::new(SystemEntropy), at_us).await?;
-        let folder = FolderCatalog { catalog: Arc::new(catalog), specs };
+        let folder = FolderCatalog { catalog: Arc::new(catalog), workspace: MAIN_ENVIRONMENT.into(), specs };
         Ok(Self { folder, threads })
     }
 
-    /// Applies the folder at a start, of which `workspace` was made, to the catalog that is known, or to a new one. Answers the revision
-    /// that runs.
-    pub(super) async fn begin(
-        known: Option<Self>,
-        documents: &WorkspaceDocuments,
-        workspace: &Workspace,
-    ) -> Result<(Self, u64), AppError> {
-        let opened = match known {
-            Some(known) => known,
-            None => Self::open(workspace).await?,
-        };
-        let (folder, at_us) = (&opened.folder, clock::now_us());
-        folder.note(workspace);
-        // What is wrong with them was said: no server starts with such a folder.
-        folder.apply(&documents.of_folder().unwrap_or_default(), at_us).await?;
-        let head = folder.catalog.audit_checkpoint(at_us).await?;
-        let revision = folder.catalog.revision().await?;
-        // Whoever keeps the log has a checkpoint outside of the catalog.
+    /// The catalog as the folder of an environment is put into it, which `workspace` was made of.
+    pub(super) fn of_environment(&self, name: &str, workspace: &Workspace) -> FolderCatalog {
+        if name == MAIN_ENVIRONMENT {
+            self.folder.note(workspace);
+            return self.folder.clone();
+        }
+        let key = self.folder.specs.read().key.clone();
+        let specs = Arc::new(RwLock::new(FolderSpecs { key, secret_settings: secret_settings(workspace) }));
+        FolderCatalog { catalog: Arc::clone(&self.folder.catalog), workspace: name.into(), specs }
+    }
+
+    /// The catalog that is known, or a new one.
+    pub(super) async fn known_or_new(known: Option<Self>, workspace: &Workspace) -> Result<Self, AppError> {
+        match known {
+            Some(known) => Ok(known),
+            None => Self::open(workspace).await,
+        }
+    }
+
+    /// The revision that runs, once every folder was applied. Whoever keeps the log has a checkpoint outside of the catalog.
+    pub(super) async fn begun(&self) -> Result<u64, CatalogError> {
+        let head = self.folder.catalog.audit_checkpoint(clock::now_us()).await?;
+        let revision = self.folder.catalog.revision().await?;
         tracing::info!(revision, audit_seq = head.seq, audit_hash = head.hash, "the catalog is open");
-        Ok((opened, revision))
+        Ok(revision)
     }
 
     /// Makes the first admin of a catalog that has none, and a token of theirs, which is shown once.
@@ -127,13 +135,25 @@ impl OpenedCatalog {
         Ok(Some(self.folder.catalog.create_token(&token).await?.value))
     }
 
-    /// What the API needs of it.
-    pub(super) fn settings(&self, files: PathBuf) -> api::CatalogSettings {
-        let FolderCatalog { catalog, specs } = self.folder.clone();
+    /// What the API needs of it. `environments` are those that run.
+    pub(super) fn settings<'e>(
+        &self,
+        environments: impl Iterator<Item = &'e FolderCatalog>,
+        files: PathBuf,
+    ) -> api::CatalogSettings {
+        let FolderCatalog { catalog, specs, .. } = self.folder.clone();
+        let by_workspace: BTreeMap<Arc<str>, Arc<RwLock<FolderSpecs>>> =
+            environments.map(|one| (Arc::clone(&one.workspace), Arc::clone(&one.specs))).collect();
+        let wanted = move |workspace: &str, document: &FolderDocument| {
+            // In a workspace that does not run no plugin has said which of its settings are secret.
+            by_workspace.get(workspace).unwrap_or(&specs).read().wanted(document)
+        };
         api::CatalogSettings {
             catalog,
-            wanted: Box::new(move |document| specs.read().wanted(document)),
+            wanted: Box::new(wanted),
             written_secret,
+            masked_field,
+            write_key_fields: WRITE_KEYS,
             folder_file,
             named_file,
             files_field: FILES_FIELD,
@@ -147,9 +167,20 @@ impl FolderCatalog {
         &self.catalog
     }
 
+    /// The name of the workspace that runs.
+    pub(super) fn workspace(&self) -> &str {
+        &self.workspace
+    }
+
     /// The workspace that runs, as it is now.
     pub(super) async fn snapshot(&self) -> Result<CatalogSnapshot, CatalogError> {
-        self.catalog.snapshot(api::WORKSPACE_DEFAULT, None).await
+        self.catalog.snapshot(&self.workspace, None).await
+    }
+
+    /// Applies the folder at a start.
+    pub(super) async fn begin(&self, documents: &WorkspaceDocuments) -> Result<(), CatalogError> {
+        // What is wrong with them was said: no server starts with such a folder.
+        self.apply(&documents.of_folder().unwrap_or_default(), clock::now_us()).await
     }
 
     /// What an order would do.
@@ -164,7 +195,7 @@ impl FolderCatalog {
 
     /// Whether an object has a version of this revision, or of a later one. That it was deleted is one too.
     pub(super) async fn has_version(&self, object: &ObjectId, revision: u64) -> Result<bool, CatalogError> {
-        match self.catalog.history(api::WORKSPACE_DEFAULT, object, None, 1).await {
+        match self.catalog.history(&self.workspace, object, None, 1).await {
             Ok(page) => Ok(page.versions.first().is_some_and(|last| last.object.revision >= revision)),
             Err(CatalogError::Absent { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -175,7 +206,7 @@ impl FolderCatalog {
     pub(super) async fn secrets(&self, names: BTreeSet<String>) -> Result<BTreeMap<String, SecretValue>, CatalogError> {
         let mut secrets = BTreeMap::new();
         for name in names {
-            match self.catalog.secret(api::WORKSPACE_DEFAULT, &name).await {
+            match self.catalog.secret(&self.workspace, &name).await {
                 Ok(value) => drop(secrets.insert(name, value)),
                 Err(CatalogError::Nothing { .. }) => {}
                 Err(error @ CatalogError::Seal(_)) => {
@@ -210,7 +241,7 @@ impl FolderCatalog {
 
     /// Makes the catalog say what the folder says. What the folder cannot say changes nothing, and the server goes on.
     async fn apply(&self, documents: &[FolderDocument], at_us: i64) -> Result<(), CatalogError> {
-        let snapshot = self.catalog.snapshot(api::WORKSPACE_DEFAULT, None).await?;
+        let snapshot = self.snapshot().await?;
         let wanted: Vec<WantedObject> = {
             let specs = self.specs.read();
             documents.iter().map(|document| specs.wanted(document)).collect()

@@ -284,6 +284,7 @@ pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
         ("listen", old.listen != new.listen),
         ("admin", admin(old) != admin(new)),
         ("data", old.data_named != new.data_named),
+        ("environments", old.environments != new.environments),
         ("limits", limits(old) != limits(new)),
         ("login", old.login != new.login),
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),

@@ -1,18 +1,15 @@
 //! The door as the workspace and the catalog have it: which keys open which source, and how much each source may send.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_catalog::{Catalog, CatalogError, WriteKeyEntry, WriteKeyTable};
+use tidegate_document::problem::Problem;
 use tidegate_net as net;
 use tidegate_process::clock;
-use tidegate_source::http::{
-    Entrance, EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys,
-};
-use tokio::sync::watch;
+use tidegate_source::http::{EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys};
 
-use crate::api::WORKSPACE_DEFAULT;
 use crate::config::{Workspace, WriteKeyConfig};
 
 /// What hashes the write keys of files, under a secret of this process alone: the files have the keys themselves, so no hash outlives it.
@@ -79,17 +76,17 @@ impl FolderEntrance {
 }
 
 impl CatalogWriteKeys {
-    /// As they are now.
+    /// Those of a workspace, as they are now.
     ///
     /// # Errors
     /// They cannot be read.
-    pub(super) async fn read(catalog: &Catalog) -> Result<Self, CatalogError> {
-        Ok(Self::of(&catalog.write_keys().await?))
+    pub(super) async fn read(catalog: &Catalog, workspace: &str) -> Result<Self, CatalogError> {
+        Ok(Self::of(&catalog.write_keys().await?, workspace))
     }
 
-    /// Those of the workspace that runs here.
-    fn of(table: &WriteKeyTable) -> Self {
-        let entries = table.entries().filter(|(_, entry)| entry.workspace == WORKSPACE_DEFAULT);
+    /// Those of a workspace.
+    pub(super) fn of(table: &WriteKeyTable, workspace: &str) -> Self {
+        let entries = table.entries().filter(|(_, entry)| entry.workspace == workspace);
         let key = |(hash, entry): (&[u8; 32], &WriteKeyEntry)| WriteKey {
             source: entry.source.as_str().into(),
             name: api_key_name(&entry.source, &entry.name).into(),
@@ -129,22 +126,37 @@ impl CatalogWriteKeys {
     }
 }
 
+/// Keys of the files of an environment that somebody has made over the API in another workspace: a key opens one source.
+pub(super) fn keys_of_others(table: &WriteKeyTable, environment: &str, workspace: &Workspace) -> Vec<Problem> {
+    let made: HashMap<&[u8; 32], &WriteKeyEntry> =
+        table.entries().filter(|(_, entry)| entry.workspace != environment).collect();
+    let hash = table.hasher();
+    let mut problems = Vec::new();
+    let keys =
+        workspace.sources.iter().flat_map(|(source, config)| config.write_keys.iter().map(move |key| (source, key)));
+    for (source, key) in keys.filter(|_| !made.is_empty()) {
+        let Some(entry) = made.get(&hash(&key.key)) else { continue };
+        let message = format!(
+            "the write key {} was made over the API as well, for source {} of the workspace {}, and a key opens one source",
+            key.name, entry.source, entry.workspace
+        );
+        let file = workspace.dir.join(ObjectRefKind::Source.folder()).join(format!("{source}.yaml"));
+        problems.push(Problem::of_file(file, key.line, message, "write another key, or revoke that one"));
+    }
+    problems
+}
+
 /// The name of a key that was made over the API: the catalog has the source before it.
 fn api_key_name<'n>(source: &str, name: &'n str) -> &'n str {
     name.strip_prefix(source).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name)
 }
 
 /// What the door needs of the workspace besides.
-pub(super) fn settings(
-    workspace: &Workspace,
-    connections: net::ConnectionLimits,
-    entrance: watch::Receiver<Arc<Entrance>>,
-) -> IngestSettings {
+pub(super) fn settings(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
     IngestSettings {
         limits: workspace.limits.clone(),
         connections,
         trusted_proxies: workspace.trusted_proxies.clone(),
-        entrance,
         public_host: workspace.public_host.clone(),
     }
 }

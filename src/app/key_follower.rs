@@ -1,10 +1,10 @@
-//! The write keys of the catalog on their way to the door: read again when somebody has changed them over the API, who waits for it, and
-//! when the catalog has changed in another way.
+//! The write keys of the catalog on their way to the doors of all environments: read again when somebody has changed them over the API,
+//! who waits for it, and when the catalog has changed in another way.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_catalog::{Catalog, CatalogError};
+use tidegate_catalog::{Catalog, CatalogError, WriteKeyTable};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -20,14 +20,14 @@ const READ_MAX: Duration = Duration::from_secs(4);
 /// Keys as of a revision of the catalog.
 struct KeysAt {
     revision: u64,
-    keys: CatalogWriteKeys,
+    keys: WriteKeyTable,
 }
 
 pub(super) struct KeyFollower {
     catalog: Arc<Catalog>,
-    door: RunningDoor,
+    doors: Vec<RunningDoor>,
     asked: mpsc::Receiver<KeyOrder>,
-    /// The door has the keys of this revision of the catalog, or of a later one.
+    /// The doors have the keys of this revision of the catalog, or of a later one.
     revision: u64,
     /// The last look failed, and that was said.
     is_failing: bool,
@@ -40,12 +40,12 @@ async fn newer(catalog: &Catalog, known: Option<u64>) -> Result<Option<KeysAt>, 
     if known == Some(revision) {
         return Ok(None);
     }
-    Ok(Some(KeysAt { revision, keys: CatalogWriteKeys::read(catalog).await? }))
+    Ok(Some(KeysAt { revision, keys: catalog.write_keys().await? }))
 }
 
 impl KeyFollower {
-    pub(super) fn new(catalog: Arc<Catalog>, door: RunningDoor, asked: mpsc::Receiver<KeyOrder>) -> Self {
-        Self { catalog, door, asked, revision: 0, is_failing: false }
+    pub(super) fn new(catalog: Arc<Catalog>, doors: Vec<RunningDoor>, asked: mpsc::Receiver<KeyOrder>) -> Self {
+        Self { catalog, doors, asked, revision: 0, is_failing: false }
     }
 
     /// Follows until `stop` turns true.
@@ -78,7 +78,9 @@ impl KeyFollower {
         let found = timeout(READ_MAX, newer(&self.catalog, is_idle.then_some(self.revision))).await;
         let found = found.map_err(|_| format!("the catalog did not answer within {} seconds", READ_MAX.as_secs()))?;
         if let Some(KeysAt { revision, keys }) = found.map_err(|error| error.to_string())? {
-            self.door.put_keys(keys);
+            for door in &self.doors {
+                door.put_keys(CatalogWriteKeys::of(&keys, door.environment()));
+            }
             self.revision = revision;
         }
         Ok(())

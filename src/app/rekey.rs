@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::catalog::SystemEntropy;
 use super::instance_key::instance_key;
-use super::{AppError, data_lock, paths};
+use super::{AppError, data_lock, paths, stop};
 use crate::config::Workspace;
 
 /// What was done.
@@ -56,7 +56,7 @@ pub async fn rekey(
     let secrets = catalog.reseal(&actor, clock::now_us()).await?;
     // Nobody else has it open.
     drop(catalog);
-    super::join(threads).await;
+    stop::join(threads).await;
     let is_in_place = workspace.instance_key.is_none();
     if is_in_place {
         let file = paths::instance_key(&workspace.data);

@@ -1,5 +1,5 @@
-//! The door while it is open: the entrance that requests take now, and those of before, as long as a request is under way that they
-//! let in.
+//! The door of one environment while it is open: the entrance that requests take now, and those of before, as long as a request is under
+//! way that they let in.
 //!
 //! What an entrance is made of changes in two ways: the workspace is read again, or somebody has changed write keys over the API. Both
 //! may happen at once, so whoever changes one half holds the lock, and the other half is as it was left last.
@@ -9,14 +9,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tidegate_catalog::{Catalog, CatalogError};
 use tidegate_source::http::{Entrance, KeyHasher, KeyUses, WriteKey};
 use tidegate_state::KeyUse;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::AppError;
-use super::catalog::OpenedCatalog;
-use super::door::{self, CatalogWriteKeys, FolderEntrance};
+use super::door::{CatalogWriteKeys, FolderEntrance};
 use super::key_uses::key_in_state;
 use crate::config::Workspace;
 
@@ -28,8 +27,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(super) struct RunningDoor(Arc<SharedDoor>);
 
 struct SharedDoor {
-    /// Of the keys of files; the same for all entrances, so that they know each other's keys.
+    /// Of the keys of files; the same for all entrances, so that they know each other's keys, and for all environments.
     hasher: KeyHasher,
+    /// The environment, as the catalog names it.
+    environment: String,
     entrance: watch::Sender<Arc<Entrance>>,
     parts: Mutex<DoorParts>,
 }
@@ -46,12 +47,12 @@ impl RunningDoor {
     /// for its large bodies.
     pub(super) async fn open(
         workspace: &Workspace,
+        (environment, hasher): (&str, KeyHasher),
         cores: usize,
-        catalog: &OpenedCatalog,
+        catalog: &Catalog,
         uses: &[KeyUse],
-    ) -> Result<Self, AppError> {
-        let mut catalog = CatalogWriteKeys::read(catalog.folder.catalog()).await?;
-        let hasher = door::hasher();
+    ) -> Result<Self, CatalogError> {
+        let mut catalog = CatalogWriteKeys::read(catalog, environment).await?;
         let mut folder = FolderEntrance::of(workspace, &hasher, HashSet::new());
         let uses: HashMap<(String, String), &KeyUse> =
             uses.iter().map(|used| ((used.source.clone(), used.key.clone()), used)).collect();
@@ -60,7 +61,12 @@ impl RunningDoor {
         let settings = folder.settings(&hasher, &catalog);
         let entrance = watch::Sender::new(Arc::new(Entrance::new(settings, cores, Instant::now())));
         let parts = Mutex::new(DoorParts { folder, catalog, earlier: Vec::new() });
-        Ok(Self(Arc::new(SharedDoor { hasher, entrance, parts })))
+        Ok(Self(Arc::new(SharedDoor { hasher, environment: environment.to_owned(), entrance, parts })))
+    }
+
+    /// The environment whose sources it opens.
+    pub(super) fn environment(&self) -> &str {
+        &self.0.environment
     }
 
     pub(super) fn follow(&self) -> watch::Receiver<Arc<Entrance>> {

@@ -22,11 +22,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::active_runtimes::{self, ActiveRuntimes, NextRuntime};
 use super::change_plan::{self, ChangePlan, SyncChange};
+use super::door;
 use super::endings::DrainingSyncs;
 use super::followers::{FollowedFolder, Followers, names};
 use super::live::{Live, NextLive};
 use super::removals::{AskedEndings, Removals};
 use super::running_door::RunningDoor;
+use super::running_environments::RunningEnvironments;
 use super::running_report::{RunningReport, differing_objects};
 use super::running_syncs::RunningSyncs;
 use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
@@ -51,6 +53,9 @@ const CUT_MAX: Duration = Duration::from_millis(300);
 
 /// Everything that runs and that a change may touch.
 pub(super) struct RunningParts {
+    /// Of the environment.
+    name: String,
+    environments: RunningEnvironments,
     /// As it was at the start: some settings count from there.
     started: Arc<Workspace>,
     /// What the files of the folder and the catalog say.
@@ -83,6 +88,8 @@ pub(super) struct RunningParts {
 
 /// What a change needs to know of what runs.
 pub(super) struct PartsAtStart {
+    pub(super) name: String,
+    pub(super) environments: RunningEnvironments,
     pub(super) wanted: WantedWorkspace,
     pub(super) draining: DrainingSyncs,
     pub(super) key: String,
@@ -112,12 +119,16 @@ struct NextParts {
 impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
-        let PartsAtStart { wanted, draining, key, live, runtimes, syncs, door, followers, reader, files } = parts;
+        let PartsAtStart { name, environments, wanted, draining, key, live, .. } = parts;
+        let PartsAtStart { runtimes, syncs, door, followers, reader, files, .. } = parts;
         let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, revision: of_catalog, .. } =
             wanted;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
+        environments.settle(&name, &workspace);
         let mut running = Self {
+            name,
+            environments,
             started: Arc::clone(&workspace),
             report: RunningReport::begin(&workspace, revision),
             told,
@@ -209,7 +220,7 @@ impl RunningParts {
                 _ = stop.wait_for(|stop| *stop) => Err(ReloadRefusal::Stopping),
                 answer = self.change(&what, &endings) => answer,
             };
-            tell(&what, &answer);
+            tell(&self.name, &what, &answer);
             if let Some(reply) = reply {
                 // Whoever asked may have gone.
                 let _ = reply.send(answer);
@@ -238,7 +249,10 @@ impl RunningParts {
         }
         let wanted = self.reader.of_order(&self.told.folder, kept, (order, &preview), &self.left_out).await?;
         if is_dry_run {
-            self.prepare(wanted, asked).await?;
+            self.claim(&wanted).await?;
+            let prepared = self.prepare(wanted, asked).await;
+            self.environments.settle(&self.name, &self.workspace);
+            prepared?;
             return Ok(OrderDone { running: self.as_it_is(), committed: Some(preview.committed) });
         }
         self.put(wanted, asked, Some((order, &preview.committed))).await
@@ -260,6 +274,30 @@ impl RunningParts {
     /// Puts another workspace in the place of the one that runs, and changes the catalog on the way, if that was `ordered`: the order,
     /// and what it would come to.
     async fn put(
+        &mut self,
+        wanted: WantedWorkspace,
+        asked: &AskedEndings,
+        ordered: Option<(&CatalogOrder, &Committed)>,
+    ) -> Result<OrderDone, ReloadRefusal> {
+        self.claim(&wanted).await?;
+        let done = self.put_claimed(wanted, asked, ordered).await;
+        self.environments.settle(&self.name, &self.workspace);
+        done
+    }
+
+    /// Takes what `wanted` has, so that no other environment takes it meanwhile.
+    async fn claim(&self, wanted: &WantedWorkspace) -> Result<(), ReloadRefusal> {
+        let workspace = &wanted.whole.1;
+        let keys = self.reader.write_keys().await?;
+        let taken = door::keys_of_others(&keys, &self.name, workspace);
+        if !taken.is_empty() {
+            return Err(ReloadRefusal::Problems(taken));
+        }
+        self.environments.claim(&self.name, workspace).map_err(ReloadRefusal::Problems)
+    }
+
+    /// The same, where no other environment has anything of it.
+    async fn put_claimed(
         &mut self,
         wanted: WantedWorkspace,
         asked: &AskedEndings,

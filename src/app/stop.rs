@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -39,7 +40,14 @@ const WORKERS: EndBounds = EndBounds {
     cut_max: Duration::from_millis(200),
 };
 
-/// What is left of the time.
+/// Waits for the ends of threads.
+pub(super) async fn join(threads: Vec<JoinHandle<()>>) {
+    let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+    let _ = tokio::task::spawn_blocking(join).await;
+}
+
+/// What is left of the time. Copies have one end.
+#[derive(Clone, Copy)]
 pub(super) struct Budget {
     began: Instant,
     end: Instant,

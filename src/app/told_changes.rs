@@ -2,20 +2,21 @@
 
 use crate::api::{OrderDone, OrderedChange, ReloadRefusal};
 
-/// Says what came of it. What somebody asked for over the API and did not get, they are told themselves.
-pub(super) fn tell(what: &OrderedChange, answer: &Result<OrderDone, ReloadRefusal>) {
+/// Says what came of it in an environment. What somebody asked for over the API and did not get, they are told themselves.
+pub(super) fn tell(environment: &str, what: &OrderedChange, answer: &Result<OrderDone, ReloadRefusal>) {
     match what {
-        OrderedChange::Folder => tell_of_folder(answer),
+        OrderedChange::Folder => tell_of_folder(environment, answer),
         OrderedChange::Catalog { is_dry_run: true, .. } => {}
-        OrderedChange::Catalog { is_dry_run: false, .. } => tell_of_catalog(answer),
+        OrderedChange::Catalog { is_dry_run: false, .. } => tell_of_catalog(environment, answer),
     }
 }
 
 const GOES_ON: &str = "the running configuration goes on";
 
-fn tell_of_folder(answer: &Result<OrderDone, ReloadRefusal>) {
+fn tell_of_folder(environment: &str, answer: &Result<OrderDone, ReloadRefusal>) {
     match answer {
         Ok(OrderDone { running: done, .. }) => tracing::info!(
+            environment,
             revision = done.revision,
             changed = done.changed.len(),
             syncs = done.syncs.len(),
@@ -28,24 +29,31 @@ fn tell_of_folder(answer: &Result<OrderDone, ReloadRefusal>) {
                 let (file, line, fix) = (problem.file.display(), problem.line, &*problem.fix);
                 tracing::error!(file = %file, line, fix, "{}", problem.message);
             }
-            tracing::error!(problems = problems.len(), "the workspace has problems; {GOES_ON}");
+            tracing::error!(environment, problems = problems.len(), "the workspace has problems; {GOES_ON}");
         }
         Err(ReloadRefusal::NeedsEnding(behind)) => {
             for one in behind {
                 tracing::error!("{one}");
             }
-            tracing::error!("events wait for what would be taken away; {GOES_ON}");
+            tracing::error!(environment, "events wait for what would be taken away; {GOES_ON}");
         }
-        Err(ReloadRefusal::Failed(reason)) => tracing::error!(reason, "the workspace cannot be run; {GOES_ON}"),
-        Err(ReloadRefusal::Catalog(error)) => tracing::error!(error = %error, "the catalog cannot be read; {GOES_ON}"),
-        Err(ReloadRefusal::NotInPlace(reason)) => tracing::error!(reason, "the workspace was not put in place"),
+        Err(ReloadRefusal::Failed(reason)) => {
+            tracing::error!(environment, reason, "the workspace cannot be run; {GOES_ON}");
+        }
+        Err(ReloadRefusal::Catalog(error)) => {
+            tracing::error!(environment, error = %error, "the catalog cannot be read; {GOES_ON}");
+        }
+        Err(ReloadRefusal::NotInPlace(reason)) => {
+            tracing::error!(environment, reason, "the workspace was not put in place");
+        }
         Err(ReloadRefusal::Stopping) => tracing::info!("the workspace is not read again: the server is stopping"),
     }
 }
 
-fn tell_of_catalog(answer: &Result<OrderDone, ReloadRefusal>) {
+fn tell_of_catalog(environment: &str, answer: &Result<OrderDone, ReloadRefusal>) {
     match answer {
         Ok(OrderDone { running: done, committed }) => tracing::info!(
+            environment,
             revision = done.revision,
             catalog = committed.as_ref().map(|committed| committed.revision),
             changed = done.changed.len(),
@@ -55,6 +63,7 @@ fn tell_of_catalog(answer: &Result<OrderDone, ReloadRefusal>) {
         ),
         Err(ReloadRefusal::NotInPlace(reason)) => {
             tracing::error!(
+                environment,
                 reason,
                 "the catalog was changed, and what runs does not follow it; a reload tries it again"
             );

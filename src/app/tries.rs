@@ -30,7 +30,7 @@ use super::what_runs::{WantedWorkspace, WorkspaceReader};
 use crate::api::{ReloadRefusal, TriedSample, TryObjects, TryOrder, TryRefusal, Trying};
 use crate::config::{DestinationKind, KeptDocuments, Workspace};
 
-/// Tries at once.
+/// Tries at once, of all environments.
 const TRIES_MAX: usize = 2;
 /// For one of them.
 const TRY_MAX: Duration = Duration::from_secs(60);
@@ -55,6 +55,11 @@ pub(super) struct ObjectTries {
     turns: Arc<Semaphore>,
 }
 
+/// Of whom each tries one object.
+pub(super) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(TRIES_MAX))
+}
+
 /// An event that was recorded, or why it is none.
 type SampledRecord = Result<Event, DecodeRefusal>;
 
@@ -62,8 +67,9 @@ impl ObjectTries {
     pub(super) fn new(
         (reader, folder): (WorkspaceReader, watch::Receiver<Option<Arc<FollowedFolder>>>),
         (store, log): (VersionStore, LogPartitions),
+        turns: Arc<Semaphore>,
     ) -> Self {
-        Self { reader, folder, store, log, turns: Arc::new(Semaphore::new(TRIES_MAX)) }
+        Self { reader, folder, store, log, turns }
     }
 
     /// As the admin API calls it.
@@ -130,8 +136,7 @@ impl ObjectTries {
         let Some(order) = change else {
             return self.reader.as_it_is(&folder.documents, object, &folder.left_out).await;
         };
-        let preview = self.reader.catalog.preview(order).await;
-        let preview = preview.map_err(|error| ReloadRefusal::Catalog(Box::new(error)))?;
+        let preview = self.reader.preview(order).await?;
         let kept = KeptDocuments::new();
         self.reader.of_order(&folder.documents, kept, (order, &preview), &folder.left_out).await
     }

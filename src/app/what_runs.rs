@@ -1,21 +1,23 @@
 //! What shall run: the documents of the folder, the catalog as it is or as it would be, and the secrets that they name, resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_catalog::{CatalogError, CatalogOrder, CatalogSnapshot, EditDone, ObjectKind, OrderPreview, SecretValue};
+use tidegate_catalog::{
+    CatalogError, CatalogOrder, CatalogSnapshot, EditDone, ObjectKind, OrderPreview, SecretValue, WriteKeyTable,
+};
 use tidegate_document::problem::Problem;
 use tokio::time::timeout;
 
 use super::catalog::FolderCatalog;
-use super::{AppError, live_versions, paths};
-use crate::api::{ReloadRefusal, WORKSPACE_DEFAULT};
+use super::{AppError, live_versions};
+use crate::api::ReloadRefusal;
 use crate::config::{
     CatalogInputs, KeptDocuments, MayBeLeftOut, ResolvedOverlay, Surroundings, Workspace, WorkspaceDocuments,
-    environment, folder_kind, resolve_what_runs,
+    environment, folder_kind, read_environment, resolve_what_runs,
 };
 
 /// Reading files, lookups' hashes included.
@@ -104,11 +106,33 @@ fn paused(snapshot: &CatalogSnapshot) -> BTreeSet<ObjectRef> {
     named.collect()
 }
 
-/// Where a server has what it runs.
-#[derive(Clone)]
-pub(super) struct WorkspaceReader {
+/// Where the files of an environment are.
+#[derive(Debug, Clone)]
+pub(super) struct WorkspacePlace {
     pub(super) dir: PathBuf,
     pub(super) data: PathBuf,
+    /// Where `tidegate.yaml` is, when that is another folder.
+    pub(super) server_dir: Option<PathBuf>,
+    /// Files that were sent with documents, for all environments.
+    pub(super) sent_files: PathBuf,
+    /// What belongs to other environments.
+    pub(super) closed: Vec<PathBuf>,
+}
+
+impl WorkspacePlace {
+    /// Reads the folder.
+    fn read(&self) -> Result<(WorkspaceDocuments, Workspace), Vec<Problem>> {
+        match &self.server_dir {
+            Some(server) => read_environment((&self.dir, server), &self.data, live_versions::destination),
+            None => Workspace::read_with_documents(&self.dir, Some(&self.data), live_versions::destination),
+        }
+    }
+}
+
+/// Where an environment has what it runs.
+#[derive(Clone)]
+pub(super) struct WorkspaceReader {
+    pub(super) place: WorkspacePlace,
     pub(super) catalog: FolderCatalog,
 }
 
@@ -118,15 +142,19 @@ impl WorkspaceReader {
         answered(self.catalog.preview(order)).await
     }
 
+    /// The write keys that somebody has made over the API, of all workspaces.
+    pub(super) async fn write_keys(&self) -> Result<WriteKeyTable, ReloadRefusal> {
+        answered(self.catalog.catalog().write_keys()).await
+    }
+
     /// The folder read again, with the catalog as it is. It is right by itself, so that a start takes it as well.
     pub(super) async fn of_folder(
         &self,
         kept: KeptDocuments,
         left_out: &BTreeMap<ObjectRef, String>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
-        let (dir, data) = (self.dir.clone(), self.data.clone());
-        let read = move || Workspace::read_with_documents(&dir, Some(&data), live_versions::destination);
-        let (folder, _) = blocking(read).await?.map_err(ReloadRefusal::Problems)?;
+        let place = self.place.clone();
+        let (folder, _) = blocking(move || place.read()).await?.map_err(ReloadRefusal::Problems)?;
         let snapshot = answered(self.catalog.snapshot()).await?;
         let told = ToldWorkspace::of(Arc::new(folder), &snapshot);
         self.resolved(Arc::new(told), kept, left_out.keys().cloned().collect()).await
@@ -147,7 +175,7 @@ impl WorkspaceReader {
         let left_out: BTreeSet<ObjectRef> = left_out.keys().filter(is_untouched).cloned().collect();
         let mut told = ToldWorkspace::of(Arc::clone(folder), &preview.snapshot);
         if let CatalogOrder::Write(write) = order
-            && write.workspace == WORKSPACE_DEFAULT
+            && write.workspace == self.catalog.workspace()
         {
             told.written = Some((write.name.clone(), write.value.clone()));
         }
@@ -187,9 +215,8 @@ impl WorkspaceReader {
         left_out: BTreeSet<ObjectRef>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
         let secrets = answered(told.secrets(&self.catalog, &kept)).await?;
-        let (dir, data) = (self.dir.clone(), self.data.clone());
-        let (asked, beside) = (Arc::clone(&told), kept.clone());
-        let resolve = move || resolve((&dir, &data), (&asked, &beside), &secrets, MayBeLeftOut::These(&left_out));
+        let (place, asked, beside) = (self.place.clone(), Arc::clone(&told), kept.clone());
+        let resolve = move || resolve(&place, (&asked, &beside), &secrets, MayBeLeftOut::These(&left_out));
         let resolved = blocking(resolve).await?.map_err(ReloadRefusal::Problems)?;
         Ok(WantedWorkspace::of(told, kept, resolved))
     }
@@ -224,7 +251,7 @@ pub(super) async fn at_start(
     catalog: Option<&FolderCatalog>,
     folder: Arc<WorkspaceDocuments>,
     kept: KeptDocuments,
-    workspace: &Workspace,
+    (workspace, place): (&Workspace, &WorkspacePlace),
 ) -> Result<WantedWorkspace, AppError> {
     let snapshot = match catalog {
         Some(catalog) => catalog.snapshot().await?,
@@ -236,7 +263,7 @@ pub(super) async fn at_start(
         None => BTreeMap::new(),
     };
     // Nobody is served yet who would have to wait.
-    let resolved = resolve((&workspace.dir, &workspace.data), (&told, &kept), &secrets, MayBeLeftOut::OfCatalog);
+    let resolved = resolve(place, (&told, &kept), &secrets, MayBeLeftOut::OfCatalog);
     let mut resolved = resolved.map_err(AppError::Problems)?;
     // What was asked for when the program was started, and stands in no file.
     resolved.workspace.admin_listen = workspace.admin_listen;
@@ -245,18 +272,17 @@ pub(super) async fn at_start(
 }
 
 fn resolve(
-    (dir, data): (&Path, &Path),
+    place: &WorkspacePlace,
     (told, kept): (&ToldWorkspace, &KeptDocuments),
     secrets: &BTreeMap<String, SecretValue>,
     may: MayBeLeftOut<'_>,
 ) -> Result<ResolvedOverlay, Vec<Problem>> {
-    let files = paths::sent_files(data);
     let surroundings = Surroundings {
-        dir,
-        data: Some(data),
+        dir: &place.dir,
+        data: Some(&place.data),
         variables: &environment,
         look_up_live: live_versions::destination,
-        catalog: CatalogInputs { secrets: Some(secrets), files: Some(&files) },
+        catalog: CatalogInputs { secrets: Some(secrets), files: Some(&place.sent_files), closed: &place.closed },
     };
     let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may)?;
     resolved.workspace.paused_by_hand.clone_from(&told.paused);

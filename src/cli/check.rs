@@ -5,15 +5,16 @@ mod deep;
 
 use std::process::ExitCode;
 
+use serde_json::{Map, Value, json};
 use tidegate_document::problem::Problem;
 
 use super::{CommandDone, WorkspaceArgs, style};
 use crate::app::live_versions;
-use crate::config::{StartConfig, Workspace};
+use crate::config::{MAIN_ENVIRONMENT, ReadEnvironment, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate check shop            the workspace: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
+    after_help = "Examples:\n  tidegate check shop            the workspace and its environments: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
 )]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -27,42 +28,73 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs, json: bool) -> CommandDone {
-    let workspace: Workspace = args.workspace.read()?;
+    let environments = args.workspace.read_environments()?;
     if args.deep {
-        return deep::run(&workspace, json);
+        return deep::run(&environments, json);
     }
     if args.connect {
-        return connect::run(&workspace, json);
+        return connect::run(&environments, json);
     }
-    let counts = [
+    let mut answer = Map::new();
+    for ReadEnvironment { name, workspace, .. } in &environments {
+        let is_main = name == MAIN_ENVIRONMENT;
+        if !json {
+            if !is_main {
+                println!();
+            }
+            print(workspace);
+            continue;
+        }
+        let checked = to_json(workspace);
+        if is_main {
+            answer = checked;
+        } else if let Value::Object(others) = answer.entry("environments").or_insert_with(|| json!({})) {
+            others.insert(name.clone(), Value::Object(checked));
+        }
+    }
+    if json {
+        println!("{}", Value::Object(answer));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counts(workspace: &Workspace) -> [(&'static str, usize); 5] {
+    [
         ("sources", workspace.sources.len()),
         ("functions", workspace.functions.len()),
         ("destinations", workspace.destinations.len()),
         ("syncs", workspace.syncs.len()),
         ("contract_events", workspace.contract_events),
-    ];
-    let notes = workspace.notes(|function| live_versions::has_function(&workspace.data, function));
-    let syncs: Vec<(&String, StartConfig)> =
-        workspace.syncs.keys().map(|name| (name, workspace.start_of(name))).collect();
-    if json {
-        let counts: serde_json::Map<_, _> = counts.iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
-        let syncs: serde_json::Map<_, _> =
-            syncs.iter().map(|(name, start)| ((*name).clone(), serde_json::json!({"start": start.as_str()}))).collect();
-        let answer = serde_json::json!({
-            "ok": true, "problems": [], "notes": listed(&notes), "counts": counts, "syncs": syncs,
-        });
-        println!("{answer}");
-    } else {
-        for note in &notes {
-            eprintln!("{} {note}", style::bold("note:"));
-        }
-        let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
-        for (name, start) in &syncs {
-            println!("sync {name}: {}", told(*start));
-        }
-        println!("{} {}: {}", style::good("ok"), workspace.dir.display(), counts.join(", "));
+    ]
+}
+
+fn notes(workspace: &Workspace) -> Vec<Problem> {
+    workspace.notes(|function| live_versions::has_function(&workspace.data, function))
+}
+
+fn to_json(workspace: &Workspace) -> Map<String, Value> {
+    let counts: Map<_, _> = counts(workspace).iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
+    let start = |name: &String| (name.clone(), json!({"start": workspace.start_of(name).as_str()}));
+    let syncs: Map<_, _> = workspace.syncs.keys().map(start).collect();
+    let mut answer = Map::new();
+    answer.insert("ok".to_owned(), true.into());
+    answer.insert("problems".to_owned(), json!([]));
+    answer.insert("notes".to_owned(), listed(&notes(workspace)).into());
+    answer.insert("counts".to_owned(), counts.into());
+    answer.insert("syncs".to_owned(), syncs.into());
+    answer
+}
+
+fn print(workspace: &Workspace) {
+    for note in notes(workspace) {
+        eprintln!("{} {note}", style::bold("note:"));
     }
-    Ok(ExitCode::SUCCESS)
+    for name in workspace.syncs.keys() {
+        println!("sync {name}: {}", told(workspace.start_of(name)));
+    }
+    let counts = counts(workspace);
+    let counts: Vec<_> = counts.iter().map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
+    println!("{} {}: {}", style::good("ok"), workspace.dir.display(), counts.join(", "));
 }
 
 fn told(start: StartConfig) -> &'static str {

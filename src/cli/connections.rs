@@ -4,10 +4,15 @@ use tidegate_api_types::tried::{TriedConnection, TriedRight};
 
 use super::style;
 
-/// What one destination said, and what may be done there. What is wrong goes to standard error.
-pub(super) fn print(tried: &TriedConnection) {
+/// What one destination said, of an environment if that is not the server's own, and what may be done there. What is wrong goes to standard
+/// error.
+pub(super) fn print(environment: Option<&str>, tried: &TriedConnection) {
     let TriedConnection { sync, destination, ok, says, may } = tried;
     let of = sync.as_ref().map_or_else(|| "no sync".to_owned(), |sync| format!("sync {}", style::plain(sync, 100)));
+    let of = match environment {
+        Some(name) => format!("{of} of {}", style::plain(name, 100)),
+        None => of,
+    };
     let destination = style::plain(destination, 100);
     if *ok {
         println!("{} {destination} ({of}): {}", style::good("ok"), style::plain(says, 500));

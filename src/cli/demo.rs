@@ -11,7 +11,7 @@ use data_encoding::HEXLOWER;
 
 use super::{CommandDone, CommandFailure, on_signal, runtime, style};
 use crate::app::{App, live_versions};
-use crate::config::Workspace;
+use crate::config::read_environments;
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -72,8 +72,11 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         println!("   (no components at hand: the functions are left out; `make demo` builds them)");
     }
     println!("   {}", dir.display());
-    let read = Workspace::read_with_documents(&dir, None, live_versions::destination);
-    let (documents, mut workspace) = read.map_err(CommandFailure::Problems)?;
+    let read = read_environments(&dir, None, live_versions::destination);
+    let mut environments = read.map_err(CommandFailure::Problems)?;
+    let Some(workspace) = environments.first_mut().map(|main| &mut main.workspace) else {
+        return Err(CommandFailure::Failed("there is no workspace to run".to_owned()));
+    };
     // A server that runs already keeps its port.
     workspace.admin_listen.set_port(0);
     let data = workspace.data.clone();
@@ -82,7 +85,7 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
     runtime()?.block_on(async {
         let stop = on_signal()?;
         step(2, "a server");
-        let app = App::open((documents, workspace), Some(args.listen)).await?;
+        let app = App::open(environments, Some(args.listen)).await?;
         let url = format!("http://{}", app.address());
         println!("   listening at {}", style::bold(&url));
         let delivered = app.follow();

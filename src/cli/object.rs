@@ -19,20 +19,17 @@ use super::{CommandDone, CommandFailure, field_difference, pause, runtime, style
 pub(super) struct CatalogArgs {
     #[command(flatten)]
     server: ServerArgs,
-    /// The workspace of the catalog [default: default]
-    #[arg(long, value_name = "NAME")]
-    workspace: Option<String>,
 }
 
 impl CatalogArgs {
     /// The workspace that was named.
     pub(super) fn workspace(&self) -> Option<&str> {
-        self.workspace.as_deref()
+        self.server.workspace()
     }
 
     /// A client that knows the token; nothing is connected yet.
     pub(super) fn client(&self) -> Result<CatalogClient, CommandFailure> {
-        Ok(CatalogClient::new(self.admin()?, self.workspace.clone()))
+        Ok(CatalogClient::new(self.admin()?, self.workspace().map(str::to_owned)))
     }
 
     /// The same, for what is of no workspace.

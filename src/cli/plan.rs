@@ -16,7 +16,7 @@ use super::{CommandDone, CommandFailure, check, field_difference, style};
 use crate::app::change_plan::{ChangePlan, SyncChange};
 use crate::app::live_versions;
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
-use crate::config::{CatalogInputs, Surroundings, Workspace, WorkspaceDocuments, environment};
+use crate::config::{MAIN_ENVIRONMENT, ReadEnvironment, read_environments};
 use server::CatalogPlanArgs;
 pub(super) use server::print_planned;
 
@@ -46,13 +46,13 @@ pub(super) fn run(args: &FolderPlanArgs, json: bool) -> CommandDone {
         return server::run(&args.catalog, server, &args.dir, json);
     }
     match plan(args) {
-        Ok((differences, plan)) => {
+        Ok(planned) => {
             if json {
-                println!("{}", answer(&differences, &plan));
+                println!("{}", answer(&planned));
             } else {
-                print(&differences, &plan);
+                planned.iter().for_each(print);
             }
-            let is_nothing = differences.is_empty() && plan.is_empty();
+            let is_nothing = planned.iter().all(EnvironmentPlan::is_empty);
             Ok(if is_nothing { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
         }
         Err(CommandFailure::Problems(problems)) => {
@@ -63,24 +63,45 @@ pub(super) fn run(args: &FolderPlanArgs, json: bool) -> CommandDone {
     }
 }
 
-fn plan(args: &FolderPlanArgs) -> Result<(WorkspaceDifferences, ChangePlan), CommandFailure> {
+/// What would change in one environment.
+struct EnvironmentPlan {
+    name: String,
+    differences: WorkspaceDifferences,
+    plan: ChangePlan,
+}
+
+impl EnvironmentPlan {
+    fn is_empty(&self) -> bool {
+        self.differences.is_empty() && self.plan.is_empty()
+    }
+
+    fn between(old: &ReadEnvironment, new: &ReadEnvironment) -> Result<Self, CommandFailure> {
+        let releases = live_versions::releases(&old.workspace.data).map_err(CommandFailure::Failed)?;
+        let mut differences = WorkspaceDifferences::between(
+            ReadWorkspace { documents: &old.documents, workspace: &old.workspace },
+            ReadWorkspace { documents: &new.documents, workspace: &new.workspace },
+            clock::random(),
+        );
+        let mut plan = ChangePlan::between(&old.workspace, &new.workspace, &releases);
+        // Settings are the server's, and said of its own folder.
+        if old.name != MAIN_ENVIRONMENT {
+            differences.settings.clear();
+            plan.needs_restart.clear();
+        }
+        Ok(Self { name: old.name.clone(), differences, plan })
+    }
+}
+
+/// What would change in the folder itself, and in each environment that there is before and after.
+fn plan(args: &FolderPlanArgs) -> Result<Vec<EnvironmentPlan>, CommandFailure> {
     let dir = args.from.as_deref().unwrap_or(&args.dir);
-    let (from, to) = both(WorkspaceDocuments::read(dir), WorkspaceDocuments::read(&args.dir))?;
-    let look_up_live = live_versions::destination;
-    let (data, catalog) = (args.data.as_deref(), CatalogInputs::default());
-    let now = Surroundings { dir, data, variables: &environment, look_up_live, catalog };
-    let old = Workspace::resolve(&from, &now);
+    let old = read_environments(dir, args.data.as_deref(), live_versions::destination);
     // What is live in the store of the server counts for both.
-    let data = old.as_ref().map_or(args.data.clone(), |old| Some(old.data.clone()));
-    let new = Workspace::resolve(&to, &Surroundings { dir: &args.dir, data: data.as_deref(), ..now });
+    let data = old.as_ref().ok().and_then(|old| old.first()).map(|old| old.workspace.data.clone());
+    let new = read_environments(&args.dir, data.as_deref().or(args.data.as_deref()), live_versions::destination);
     let (old, new) = both(old, new)?;
-    let releases = live_versions::releases(&old.data).map_err(CommandFailure::Failed)?;
-    let differences = WorkspaceDifferences::between(
-        ReadWorkspace { documents: &from, workspace: &old },
-        ReadWorkspace { documents: &to, workspace: &new },
-        clock::random(),
-    );
-    Ok((differences, ChangePlan::between(&old, &new, &releases)))
+    let pairs = old.iter().filter_map(|old| Some((old, new.iter().find(|new| new.name == old.name)?)));
+    pairs.map(|(old, new)| EnvironmentPlan::between(old, new)).collect()
 }
 
 /// What was read of each folder, or what is wrong with both.
@@ -91,7 +112,20 @@ fn both<T>(from: Result<T, Vec<Problem>>, to: Result<T, Vec<Problem>>) -> Result
     }
 }
 
-fn answer(differences: &WorkspaceDifferences, plan: &ChangePlan) -> Value {
+/// The plan of the folder itself, and those of its environments in it.
+fn answer(planned: &[EnvironmentPlan]) -> Value {
+    let mut answer = json!({});
+    for one in planned {
+        if one.name == MAIN_ENVIRONMENT {
+            answer = answer_of(one);
+        } else {
+            answer["environments"][&one.name] = answer_of(one);
+        }
+    }
+    answer
+}
+
+fn answer_of(EnvironmentPlan { differences, plan, .. }: &EnvironmentPlan) -> Value {
     let syncs: serde_json::Map<_, _> =
         plan.syncs.iter().map(|(name, change)| (name.clone(), change.as_str().into())).collect();
     json!({
@@ -105,7 +139,11 @@ fn answer(differences: &WorkspaceDifferences, plan: &ChangePlan) -> Value {
     })
 }
 
-fn print(differences: &WorkspaceDifferences, plan: &ChangePlan) {
+fn print(EnvironmentPlan { name, differences, plan }: &EnvironmentPlan) {
+    if name != MAIN_ENVIRONMENT {
+        println!();
+        println!("{}", style::bold(&format!("environment {name}")));
+    }
     print_differences(&differences.settings, &differences.objects);
     let follows = follows(plan);
     if !follows.is_empty() {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tidegate_event::{json, time};
 use tidegate_state::{QuarantineFilter, State};
 
-use super::{CommandDone, WorkspaceArgs, style};
+use super::{CommandDone, EnvironmentArgs, style};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(super) struct QuarantineArgs {
     #[command(subcommand)]
     command: Option<QuarantineCommand>,
     #[command(flatten)]
-    workspace: WorkspaceArgs,
+    workspace: EnvironmentArgs,
     /// Only those of this source or sync
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,

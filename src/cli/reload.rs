@@ -22,6 +22,9 @@ pub(super) struct ReloadArgs {
     /// The admin API of the server [default: that of the context, else `admin.listen` of tidegate.yaml, on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// The environment whose folder is read again [default: that of the server's own folder]
+    #[arg(long, value_name = "NAME")]
+    workspace: Option<String>,
     /// A sync, or a source with all its syncs, that the folder has no more: what waits for it is delivered first; may be repeated
     #[arg(long, value_name = "NAME")]
     drain: Vec<String>,
@@ -37,7 +40,7 @@ pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
         let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
         Ok(format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?))
     };
-    let client = args.access.client_or(args.server.as_deref(), of_folder)?;
+    let client = args.access.client_or(args.server.as_deref(), of_folder)?.in_workspace(args.workspace.clone());
     let reload = Reload { drain: args.drain.clone(), abandon: args.abandon.clone() };
     match runtime()?.block_on(client.reload(&reload)) {
         Ok(done) => {

@@ -49,6 +49,9 @@ pub(super) struct SendArgs {
     /// Take the address and the write key from this workspace
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
+    /// An environment of --workspace: its sources, with their write keys [default: that of the folder itself]
+    #[arg(long, value_name = "NAME", requires = "workspace")]
+    environment: Option<String>,
     /// The source of --workspace whose write key is used [default: the first]
     #[arg(long, value_name = "NAME", requires = "workspace", conflicts_with = "write_key")]
     source: Option<String>,
@@ -74,8 +77,11 @@ struct OutgoingBatch {
 }
 
 pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
-    let outline =
-        args.workspace.as_ref().map(|dir| Outline::read(dir, None)).transpose().map_err(CommandFailure::Problems)?;
+    let read = |dir: &PathBuf| {
+        let outline = Outline::read(dir, None)?;
+        args.environment.as_ref().map_or(Ok(outline.clone()), |name| outline.of_environment(name))
+    };
+    let outline = args.workspace.as_ref().map(read).transpose().map_err(CommandFailure::Problems)?;
     let client = client(args, outline.as_ref())?;
     let runtime = runtime()?;
     // A key by itself names no source.

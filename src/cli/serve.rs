@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::signals::HeardSignals;
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, signals};
 use crate::app::{App, AppError, STOP_MAX, folder_watch};
-use crate::config::{Workspace, WorkspaceDocuments};
+use crate::config::ReadEnvironment;
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(
@@ -75,31 +76,34 @@ fn no_core_dumps() {
 }
 
 fn serve(args: &ServeArgs, json: bool, signals: HeardSignals, tell: &Sender<Heard>) -> CommandDone {
-    let (documents, mut workspace) = args.workspace.read_with_documents()?;
-    workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
-    workspace.rebuild_state = args.rebuild_state;
+    let mut environments = args.workspace.read_environments()?;
+    for ReadEnvironment { workspace, .. } in &mut environments {
+        workspace.admin_listen = args.admin_listen.unwrap_or(workspace.admin_listen);
+        workspace.rebuild_state = args.rebuild_state;
+    }
     let runtime = runtime()?;
-    let whole = (documents, workspace);
-    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(open_and_run(whole, args, json, signals, tell))));
+    let running = open_and_run(environments, args, json, signals, tell);
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(running)));
     // Everything accepted has its place. A build under way would hold the stop up for minutes; its child dies with us.
     runtime.shutdown_background();
     done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 async fn open_and_run(
-    whole: (WorkspaceDocuments, Workspace),
+    environments: Vec<ReadEnvironment>,
     args: &ServeArgs,
     json: bool,
     signals: HeardSignals,
     tell: &Sender<Heard>,
 ) -> CommandDone {
     let HeardSignals { stop, hung_up, hang_up } = signals;
-    let watched = args.watch.then(|| (whole.1.dir.clone(), whole.1.data.clone()));
+    let folders = environments.iter().map(|one| (one.workspace.dir.clone(), one.workspace.data.clone()));
+    let watched: Vec<(PathBuf, PathBuf)> = folders.filter(|_| args.watch).collect();
     let mut stopped = stop.clone();
     let mut app = tokio::select! {
         biased;
         _ = stopped.wait_for(|stop| *stop) => return Ok(ExitCode::SUCCESS),
-        opened = App::open(whole, args.listen) => match opened {
+        opened = App::open(environments, args.listen) => match opened {
             Err(AppError::Problems(problems)) => return Err(CommandFailure::Problems(problems)),
             opened => opened?,
         },
@@ -125,8 +129,8 @@ async fn open_and_run(
     }
     // Nobody listens any more when the time is up.
     let _ = tell.send(Heard::Ready);
-    if let Some((dir, data)) = watched {
-        tokio::spawn(folder_watch::watch(dir, data, hang_up));
+    for (dir, data) in watched {
+        tokio::spawn(folder_watch::watch(dir, data, hang_up.clone()));
     }
     app.run(stop, hung_up).await?;
     Ok(ExitCode::SUCCESS)

@@ -16,21 +16,22 @@ use tidegate_state::{
     self as state, Charge, KeyUse, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport,
 };
 
-use super::{CommandDone, WorkspaceArgs, style};
+use super::{CommandDone, CommandFailure, EnvironmentArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::{catalog, paths};
+use crate::config::{MAIN_ENVIRONMENT, Outline};
 use configuration::RunningConfiguration;
 use endings::SyncEndings;
 use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads the data directory; the server may run or not. What write keys are used for is written there every few seconds. \
+    after_help = "Reads the data directory, and those of the environments in it; the server may run or not. What write keys are used for is written there every few seconds. \
     Only a running server knows which there are: name its admin API with --server to see that too."
 )]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    workspace: WorkspaceArgs,
+    workspace: EnvironmentArgs,
     #[command(flatten)]
     asked: AskedServer,
 }
@@ -87,59 +88,93 @@ struct SourceLine {
 }
 
 pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
-    let workspace = args.workspace.outline()?;
-    let mut state = State::read(&paths::state(&workspace.data))?;
-    let (mut partitions, mut refined) = (Vec::new(), 0);
-    for partition in 0..state.partitions()? {
-        let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
-        let overview = intake::overview(&dir)?;
-        state = state.of_partition(partition);
-        refined += overview.records(0, state.refined_to()?);
-        partitions.push(overview);
-    }
-    let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };
-    let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
-    let log = StatusLogLine { partitions, refined, damage };
-    let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
-    for name in workspace.sources.keys() {
-        sources.insert(name.clone(), SourceLine::default());
-    }
-    for (scope, name, value) in state.counters()? {
-        if let Some(source) = state::source_of_undeclared(&scope) {
-            sources.entry(source.to_owned()).or_default().undeclared.insert(name, value);
-            continue;
+    let (server, named) = (args.workspace.workspace.outline()?, args.workspace.environment.as_deref());
+    let main = ShownEnvironment { name: named.unwrap_or(MAIN_ENVIRONMENT), server: &server, asked: &args.asked };
+    let mut answer = main.show(&args.workspace.outline()?, json)?;
+    let others = if named.is_none() { server.environments() } else { BTreeMap::new() };
+    for name in others.keys() {
+        let outline = server.of_environment(name).map_err(CommandFailure::Problems)?;
+        let has_run = paths::state(&outline.data).exists();
+        if !json {
+            println!();
+            let never = if has_run { "" } else { ": no server has run it yet" };
+            println!("{}{never}", style::bold(&format!("environment {name}")));
         }
-        let line = sources.entry(scope).or_default();
-        match name.as_str() {
-            "accepted" => line.accepted = value,
-            "duplicates" => line.duplicates = value,
-            "violations" => line.violations = value,
-            "quarantined" => line.quarantined = value,
-            "unreadable times" => line.unreadable_times = value,
-            _ => line.dropped += value,
-        }
+        let shown = ShownEnvironment { name, ..main };
+        let shown = if has_run { shown.show(&outline, json)? } else { serde_json::Value::Null };
+        answer["environments"][name] = shown;
     }
-    let reports = state.reports()?;
-    let counts = state.pending_counts()?;
-    let pending = |sync: &str| counts.iter().find(|count| count.sync == sync).cloned().unwrap_or_default();
-    let reports: Vec<(SyncReport, PendingCount)> =
-        reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
-    let records = |partition: u16, from: u64, to: u64| {
-        log.partitions.get(usize::from(partition)).map_or(0, |partition| partition.records(from, to))
-    };
-    let endings = SyncEndings::read(&state, records)?;
-    let functions = state.charges()?;
-    let destinations = state.destination_charges()?;
-    let quarantine = state.quarantine_size()?;
-    let damage = findings::read(&paths::findings(&workspace.data));
-    let (write_keys, uses) = (args.asked.write_keys()?, state.key_uses()?);
-    let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
-    let revision = catalog::revision(&workspace.data)?;
     if json {
-        let configuration = configuration.map(|configuration| configuration.to_json());
-        let others = ((write_keys.as_deref(), &*uses), configuration, revision, &endings);
-        print_json((&log, &sources), &reports, (&functions, &destinations), (&quarantine, &damage), others);
-    } else {
+        println!("{answer}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An environment, and where to ask for what the data directory does not say.
+#[derive(Clone, Copy)]
+struct ShownEnvironment<'a> {
+    name: &'a str,
+    /// That of the server's own folder, where the catalog is.
+    server: &'a Outline,
+    asked: &'a AskedServer,
+}
+
+impl ShownEnvironment<'_> {
+    /// Prints what became of the events of an environment that is in `workspace`, or answers it as JSON.
+    fn show(&self, workspace: &Outline, json: bool) -> Result<serde_json::Value, CommandFailure> {
+        let mut state = State::read(&paths::state(&workspace.data))?;
+        let (mut partitions, mut refined) = (Vec::new(), 0);
+        for partition in 0..state.partitions()? {
+            let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
+            let overview = intake::overview(&dir)?;
+            state = state.of_partition(partition);
+            refined += overview.records(0, state.refined_to()?);
+            partitions.push(overview);
+        }
+        let of_log = QuarantineFilter { scope: Some("log".to_owned()), ..QuarantineFilter::default() };
+        let damage = state.quarantine_counts(&of_log)?.into_iter().map(|(_, _, code, count)| (code, count)).collect();
+        let log = StatusLogLine { partitions, refined, damage };
+        let mut sources: BTreeMap<String, SourceLine> = BTreeMap::new();
+        for name in workspace.sources.keys() {
+            sources.insert(name.clone(), SourceLine::default());
+        }
+        for (scope, name, value) in state.counters()? {
+            if let Some(source) = state::source_of_undeclared(&scope) {
+                sources.entry(source.to_owned()).or_default().undeclared.insert(name, value);
+                continue;
+            }
+            let line = sources.entry(scope).or_default();
+            match name.as_str() {
+                "accepted" => line.accepted = value,
+                "duplicates" => line.duplicates = value,
+                "violations" => line.violations = value,
+                "quarantined" => line.quarantined = value,
+                "unreadable times" => line.unreadable_times = value,
+                _ => line.dropped += value,
+            }
+        }
+        let reports = state.reports()?;
+        let counts = state.pending_counts()?;
+        let pending = |sync: &str| counts.iter().find(|count| count.sync == sync).cloned().unwrap_or_default();
+        let reports: Vec<(SyncReport, PendingCount)> =
+            reports.into_iter().map(|report| (report.clone(), pending(&report.sync))).collect();
+        let records = |partition: u16, from: u64, to: u64| {
+            log.partitions.get(usize::from(partition)).map_or(0, |partition| partition.records(from, to))
+        };
+        let endings = SyncEndings::read(&state, records)?;
+        let functions = state.charges()?;
+        let destinations = state.destination_charges()?;
+        let quarantine = state.quarantine_size()?;
+        let damage = findings::read(&paths::findings(&workspace.data));
+        let (write_keys, uses) = (self.asked.write_keys(self.name)?, state.key_uses()?);
+        let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
+        let revision = catalog::revision(&self.server.data)?;
+        if json {
+            let configuration = configuration.map(|configuration| configuration.to_json());
+            let others = ((write_keys.as_deref(), &*uses), configuration, revision, &endings);
+            let functions = (&*functions, &*destinations);
+            return Ok(to_json((&log, &sources), &reports, functions, (&quarantine, &damage), others));
+        }
         if let Some(configuration) = &configuration {
             configuration.print();
         }
@@ -156,7 +191,8 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
         print_destinations(&destinations, &live(names, PluginKind::Destinations, &store));
         print_quarantine(&quarantine);
         print_damage(&damage);
-        if let Some(revision) = revision {
+        // It counts the changes of all environments.
+        if let Some(revision) = revision.filter(|_| self.name == MAIN_ENVIRONMENT) {
             let running = configuration.map(|configuration| configuration.catalog_revision());
             match running.filter(|running| *running < revision) {
                 Some(running) => {
@@ -165,8 +201,8 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
                 None => println!("The catalog is at revision {revision}."),
             }
         }
+        Ok(serde_json::Value::Null)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What a server that was asked says of write keys, and what the data directory says of their use.
@@ -175,13 +211,13 @@ type WriteKeysShown<'k> = (Option<&'k [ShownWriteKey]>, &'k [KeyUse]);
 /// What else there is to say, as far as it is known.
 type OtherAnswers<'a> = (WriteKeysShown<'a>, Option<serde_json::Value>, Option<u64>, &'a SyncEndings);
 
-fn print_json(
+fn to_json(
     (log, sources): (&StatusLogLine, &BTreeMap<String, SourceLine>),
     reports: &[(SyncReport, PendingCount)],
     (functions, destinations): (&[(Charge, Option<String>)], &[Charge]),
     (quarantine, damage): (&QuarantineSize, &[Finding]),
     ((write_keys, uses), configuration, revision, endings): OtherAnswers<'_>,
-) {
+) -> serde_json::Value {
     let sources: serde_json::Map<_, _> = sources
         .iter()
         .map(|(name, line)| {
@@ -245,14 +281,11 @@ fn print_json(
             })
         })
         .collect();
-    println!(
-        "{}",
-        serde_json::json!({
-            "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
-            "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
-            "key_uses": write_keys::used(uses), "catalog": { "revision": revision }, "endings": endings.to_json(),
-        })
-    );
+    serde_json::json!({
+        "log": log, "sources": sources, "syncs": syncs, "functions": functions, "destinations": destinations,
+        "quarantine": quarantine, "damage": damage, "write_keys": write_keys, "configuration": configuration,
+        "key_uses": write_keys::used(uses), "catalog": { "revision": revision }, "endings": endings.to_json(),
+    })
 }
 
 fn print_quarantine(size: &QuarantineSize) {

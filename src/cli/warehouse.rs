@@ -13,7 +13,7 @@ use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::plan::PlanStep;
 use tidegate_warehouse::schema_cache::FoundSchema;
 
-use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, style};
+use super::{CommandDone, CommandFailure, EnvironmentArgs, runtime, style};
 use crate::app::declare;
 use crate::app::sample::{LeftOut, Sampled, Sampler, sampled_event};
 use crate::config::{DestinationKind, Workspace};
@@ -31,7 +31,7 @@ pub(super) enum WarehouseCommand {
 #[derive(Debug, clap::Args)]
 pub(super) struct PlanArgs {
     #[command(flatten)]
-    workspace: WorkspaceArgs,
+    workspace: EnvironmentArgs,
     /// Only this sync [default: every sync to a warehouse]
     #[arg(long, value_name = "NAME")]
     sync: Option<String>,

@@ -132,6 +132,31 @@ pub fn written_secret(kind: ObjectKind, spec: &Value) -> Option<String> {
     Some(found.join("."))
 }
 
+/// The first field of a spec that holds the fingerprint of a secret, as a path: `auth.password`, `hosts[0]`.
+#[must_use]
+pub fn masked_field(spec: &Value) -> Option<String> {
+    match spec {
+        Value::String(text) => is_masked(text).then(String::new),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| {
+            let below = masked_field(value)?;
+            Some(if below.is_empty() || below.starts_with('[') {
+                format!("{name}{below}")
+            } else {
+                format!("{name}.{below}")
+            })
+        }),
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, item)| {
+            let below = masked_field(item)?;
+            Some(if below.is_empty() || below.starts_with('[') {
+                format!("[{at}]{below}")
+            } else {
+                format!("[{at}].{below}")
+            })
+        }),
+        _ => None,
+    }
+}
+
 fn first_secret<'v>(value: &'v Value, place: &mut Vec<&'v str>, masks: &SecretMasks<'_>) -> Option<Vec<&'v str>> {
     match value {
         Value::Object(fields) => {
@@ -183,6 +208,16 @@ mod tests {
         assert_eq!(found(json!({"dsn": ["host=db password=x"]})), Some("dsn".to_owned()));
         assert_eq!(found(json!({"auth": {"password": "secret:db"}, "token": "${TOKEN}", "path": "data/x.db"})), None);
         assert_eq!(written_secret(ObjectKind::Event, &json!({"schema": {"password": "text"}})), None);
+    }
+
+    #[test]
+    fn a_fingerprint_is_found_by_its_field() {
+        let found = |spec: Value| masked_field(&spec);
+        let masked = "(secret 0123abcd)";
+        assert_eq!(found(json!({"auth": {"password": masked}})), Some("auth.password".to_owned()));
+        assert_eq!(found(json!({"hosts": ["a", {"key": masked}]})), Some("hosts[1].key".to_owned()));
+        assert_eq!(found(json!({"url": "postgres://ann:(secret 0123abcd)@db/x"})), Some("url".to_owned()));
+        assert_eq!(found(json!({"password": "secret:db", "token": "${TOKEN}", "n": 1})), None);
     }
 
     #[test]

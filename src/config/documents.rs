@@ -11,7 +11,7 @@ use tidegate_document::node::{DocumentNode, Tree};
 use tidegate_document::problem::Problem;
 use tidegate_document::{file, yaml};
 
-use super::folder::{is_name, is_yaml, object_name, yaml_files};
+use super::folder::{MAIN_FILE, is_name, is_yaml, object_name, yaml_files};
 use super::secret_masks::is_reference;
 use super::spec_hash::ContentHash;
 
@@ -23,6 +23,8 @@ pub struct WorkspaceDocuments {
     pub files: BTreeMap<PathBuf, ContentHash>,
     /// `tidegate.yaml`; `None` when it is not YAML.
     pub main: Option<DocumentNode>,
+    /// Where `tidegate.yaml` is, when it is not where the objects are: those are an environment's.
+    pub(super) server_dir: Option<PathBuf>,
     /// Objects whose files are there and hold no document.
     pub(super) unread: BTreeSet<ObjectRef>,
     pub(super) problems: Vec<Problem>,
@@ -67,9 +69,6 @@ impl fmt::Debug for ObjectDocument {
     }
 }
 
-/// The main file of a workspace.
-pub(super) const MAIN_FILE: &str = "tidegate.yaml";
-
 impl WorkspaceDocuments {
     /// Reads the text of the workspace in `dir`. What is wrong with single files is said when the documents are resolved, with
     /// everything else.
@@ -81,14 +80,43 @@ impl WorkspaceDocuments {
         if !main.exists() {
             return Err(vec![no_workspace(dir)]);
         }
+        let mut documents = Self::of_objects(dir);
+        documents.main = documents.document(dir, &main);
+        Ok(documents)
+    }
+
+    /// The same of an environment in `dir`, which need not be there: its settings are those of the server in `server`.
+    ///
+    /// # Errors
+    /// There is no workspace in `server`.
+    pub fn read_environment(dir: &Path, server: &Path) -> Result<Self, Vec<Problem>> {
+        let main = server.join(MAIN_FILE);
+        if !main.exists() {
+            return Err(vec![no_workspace(server)]);
+        }
+        let mut documents = Self::of_objects(dir);
+        let settings = dir.join(MAIN_FILE);
+        if settings.exists() {
+            let message = "settings are the server's, and this is the folder of one of its environments";
+            let fix = format!("write them into {}, and remove this file", main.display());
+            documents.problems.push(Problem::of_file(settings, 0, message, fix));
+        }
+        documents.main = read_tree(server, &main, &mut documents.problems);
+        // Its files are named as such, for they do not lie in the folder of the environment.
+        documents.server_dir = Some(std::path::absolute(server).unwrap_or_else(|_| server.to_owned()));
+        Ok(documents)
+    }
+
+    /// The objects of a folder, which need not be there.
+    pub(super) fn of_objects(dir: &Path) -> Self {
         let mut documents = Self {
             objects: BTreeMap::new(),
             files: BTreeMap::new(),
             main: None,
+            server_dir: None,
             unread: BTreeSet::new(),
             problems: Vec::new(),
         };
-        documents.main = documents.document(dir, &main);
         for kind in ObjectRefKind::OF_FOLDERS {
             documents.read_folder(dir, kind);
         }
@@ -96,7 +124,7 @@ impl WorkspaceDocuments {
         if root.is_dir() {
             documents.gather(dir, &root, 0);
         }
-        Ok(documents)
+        documents
     }
 
     /// The objects of a kind, in the order of their keys.
@@ -226,7 +254,7 @@ impl ObjectDocument {
 }
 
 /// Fields of a source that hold its write keys.
-pub(super) const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
+pub const WRITE_KEYS: [&str; 2] = ["write_key", "write_keys"];
 
 /// Takes the write keys away that are written down. Names of variables and of secrets stay.
 fn keep_references(source: &mut Map<String, Value>) {

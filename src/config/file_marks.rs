@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tidegate_document::file;
 
 use super::documents::WorkspaceDocuments;
+use super::folder::MAIN_FILE;
 use super::spec_hash::ContentHash;
 
 /// The marks of all files that were read, by their paths from the workspace's folder where they lie there.
@@ -20,10 +21,14 @@ pub fn marks_of_files<'a>(files: impl IntoIterator<Item = (&'a PathBuf, &'a Cont
 }
 
 /// The files that differ from those that were read under this salt, new YAML files of the workspace in `dir` among them; `None` when
-/// there is no workspace.
+/// there is no workspace. An environment has no `tidegate.yaml` of its own, and its folder need not be there.
 #[must_use]
 pub fn differing_files(dir: &Path, before: &FileMarks, salt: &str) -> Option<BTreeSet<String>> {
-    let now = marks_of_files(&WorkspaceDocuments::read(dir).ok()?.files, salt);
+    let documents = match before.contains_key(MAIN_FILE) {
+        true => WorkspaceDocuments::read(dir).ok()?,
+        false => WorkspaceDocuments::of_objects(dir),
+    };
+    let now = marks_of_files(&documents.files, salt);
     let changed = before.iter().filter(|(path, mark)| match now.get(*path) {
         Some(now) => now != *mark,
         None => mark_of_file(dir, path, salt) != **mark,

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// The main file of a workspace.
+pub(super) const MAIN_FILE: &str = "tidegate.yaml";
+/// The data directory, unless `tidegate.yaml` says otherwise.
+pub(super) const DATA_DEFAULT: &str = "data";
+
 /// The files of a folder by the names of their objects, unread.
 pub(super) fn files(dir: &Path, folder: &str) -> BTreeMap<String, PathBuf> {
     let named = yaml_files(dir, folder).map(|path| (object_name(&path), path));

@@ -8,13 +8,15 @@ use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 use tidegate_process::clock;
 
-use super::documents::{MAIN_FILE, no_workspace, read_tree};
+use super::documents::{no_workspace, read_tree};
 use super::environment::fields;
-use super::server::{ADMIN_AND_LISTEN, DATA_DEFAULT};
-use super::{folder, sources};
+use super::environments::{self, EnvironmentFolders, MAIN_ENVIRONMENT, environment_data, no_environment};
+use super::folder::{self, DATA_DEFAULT, MAIN_FILE};
+use super::server::ADMIN_AND_LISTEN;
+use super::sources;
 
 /// Where things are. Nothing else of the workspace is read: no secret of a destination need be set, no contract right.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outline {
     pub dir: PathBuf,
     pub data: PathBuf,
@@ -47,6 +49,33 @@ impl Outline {
             Some(data) if problems.is_empty() => Ok(Self { dir: dir.to_owned(), data, sources, main }),
             _ => Err(problems),
         }
+    }
+
+    /// The environments of the server; none when `tidegate.yaml` was not read.
+    #[must_use]
+    pub fn environments(&self) -> EnvironmentFolders {
+        // What is wrong with them, `tidegate check` says.
+        let mut unsaid = Vec::new();
+        let Some((path, node)) = &self.main else { return EnvironmentFolders::new() };
+        environments::of_main(&mut fields(path, node, &mut unsaid))
+    }
+
+    /// The same of an environment of the server.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn of_environment(&self, name: &str) -> Result<Self, Vec<Problem>> {
+        if name == MAIN_ENVIRONMENT {
+            return Ok(self.clone());
+        }
+        let known = self.environments();
+        let folder = match (known.get(name), &self.main) {
+            (Some(folder), _) => folder.clone(),
+            (None, None) => environments::usual_folder(name),
+            (None, Some(_)) => return Err(vec![no_environment(&self.dir, name, &known)]),
+        };
+        let (dir, data) = (self.dir.join(folder), environment_data(&self.data, name));
+        Ok(Self { sources: folder::files(&dir, "sources"), dir, data, main: self.main.clone() })
     }
 
     /// Where the server listens.

@@ -379,7 +379,7 @@ mod tests {
             data: None,
             variables: &|_| None,
             look_up_live: |_, _| Ok(None),
-            catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+            catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
         };
         resolve_what_runs(folder.overlaid(&snapshot(objects)), (folder, &KeptDocuments::new()), &surroundings, may)
     }
@@ -453,6 +453,7 @@ mod tests {
             sqlite("DATA/x/../catalog.db"),
             sqlite("DATA//tmp/x.db"),
             sqlite("DATA/store/x.db"),
+            sqlite("DATA/environments/staging/x.db"),
             sqlite("x.db"),
             lake("file:///tmp/x"),
             lake("DATA/log"),
@@ -485,7 +486,7 @@ mod tests {
             data: None,
             variables: &|_| None,
             look_up_live: |_, _| Ok(None),
-            catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+            catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
         };
         for spec in [
             json!({"kind": "secret:key"}),

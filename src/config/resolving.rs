@@ -8,13 +8,16 @@ use tidegate_document::fields::Fields;
 use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::Problem;
 
-use super::documents::{CatalogOrigin, MAIN_FILE, ObjectDocument, WorkspaceDocuments, as_written};
+use super::documents::{CatalogOrigin, ObjectDocument, WorkspaceDocuments, as_written};
+use super::folder::MAIN_FILE;
 use super::server::{Server, server};
 use super::spec_hash::{ContentHash, ObjectSpec, SpecInput};
 use super::surroundings::{ObjectInputs, Surroundings};
 
 /// One document, and where it is from.
 struct UnresolvedDocument<'d> {
+    /// What its paths count from, where that is another folder than the workspace's.
+    dir: Option<&'d Path>,
     file: &'d Path,
     node: &'d DocumentNode,
     catalog: Option<&'d CatalogOrigin>,
@@ -22,7 +25,7 @@ struct UnresolvedDocument<'d> {
 
 impl<'d> UnresolvedDocument<'d> {
     fn of(document: &'d ObjectDocument) -> Self {
-        Self { file: &document.file, node: &document.node, catalog: document.catalog.as_ref() }
+        Self { dir: None, file: &document.file, node: &document.node, catalog: document.catalog.as_ref() }
     }
 }
 
@@ -46,7 +49,9 @@ impl<'a> Resolving<'a> {
     /// What `tidegate.yaml` says.
     pub(super) fn server(&mut self) -> Option<Server> {
         let node = self.documents.main.as_ref()?;
-        let (server, _) = self.document(UnresolvedDocument { file: Path::new(MAIN_FILE), node, catalog: None }, server);
+        let dir = self.documents.server_dir.as_deref();
+        let main = UnresolvedDocument { dir, file: Path::new(MAIN_FILE), node, catalog: None };
+        let (server, _) = self.document(main, server);
         self.open_variables.clone_from(&server.catalog_variables);
         Some(server)
     }
@@ -76,11 +81,13 @@ impl<'a> Resolving<'a> {
 
     fn document<T>(
         &mut self,
-        UnresolvedDocument { file, node, catalog }: UnresolvedDocument<'_>,
+        UnresolvedDocument { dir, file, node, catalog }: UnresolvedDocument<'_>,
         read: impl FnOnce(&mut Fields<'_>, &ObjectInputs<'_>) -> T,
     ) -> (T, ObjectSpec) {
-        let path = if catalog.is_some() { file.to_owned() } else { self.surroundings.dir.join(file) };
-        let inputs = ObjectInputs::new(self.surroundings, catalog, &self.open_variables);
+        let is_elsewhere = dir.is_some();
+        let dir = dir.unwrap_or(self.surroundings.dir);
+        let path = if catalog.is_some() { file.to_owned() } else { dir.join(file) };
+        let inputs = ObjectInputs::new(self.surroundings, catalog, &self.open_variables).within(dir);
         let variables = |name: &str| inputs.variable(name);
         let is_withheld = |name: &str| inputs.is_withheld(name);
         let secrets = |name: &str| inputs.secret(name);
@@ -94,7 +101,7 @@ impl<'a> Resolving<'a> {
         }
         let spec = inputs.spec(as_written(node));
         let files = spec.inputs.iter().filter_map(|(input, hash)| match input {
-            SpecInput::File(path) => Some((path.clone(), *hash)),
+            SpecInput::File(path) if !is_elsewhere => Some((path.clone(), *hash)),
             _ => None,
         });
         self.files.extend(files);

@@ -11,6 +11,7 @@ use tidegate_oidc::LoginSettings;
 use tidegate_source::http::{self, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
+use super::environments::{self, EnvironmentFolders};
 use super::instance_key::InstanceKeySetting;
 use super::outgoing::Outgoing;
 use super::surroundings::ObjectInputs;
@@ -24,7 +25,6 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// The same as addresses.
 pub(super) const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
     (SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8089), SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080));
-pub(super) const DATA_DEFAULT: &str = "data";
 
 /// What `tidegate.yaml` says.
 pub(super) struct Server {
@@ -46,6 +46,7 @@ pub(super) struct Server {
     pub(super) outgoing: Outgoing,
     /// Variables of the environment that every object of the catalog may name.
     pub(super) catalog_variables: BTreeSet<String>,
+    pub(super) environments: EnvironmentFolders,
 }
 
 pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Server {
@@ -63,6 +64,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         }
     });
     let data = fields.text("data");
+    let environments = environments::folders(fields, data.as_deref());
     let (mut limits, mut connections) = (RequestLimits::default(), net::ConnectionLimits::default());
     fields.within("limits", |f| {
         read_limits(f, &mut limits);
@@ -122,6 +124,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         instance_key: instance_key::read(fields, inputs),
         outgoing,
         catalog_variables,
+        environments,
     }
 }
 

@@ -22,7 +22,7 @@ const TABLES: [&str; 2] = ["csv", "mmdb"];
 const CERTIFICATES: [&str; 3] = ["pem", "crt", "cer"];
 
 /// What the server has in its data directory: names, and beginnings of names.
-const OF_SERVER: [&str; 5] = ["log", "dedup", "store", "id", "lock"];
+const OF_SERVER: [&str; 6] = ["log", "dedup", "store", "id", "lock", "environments"];
 const OF_SERVER_BEGINNINGS: [&str; 7] =
     ["catalog.db", "state.db", "admin.json", "running.json", "endings.json", "findings.json", "instance.key"];
 
@@ -69,11 +69,15 @@ pub struct CatalogInputs<'a> {
     pub secrets: Option<&'a BTreeMap<String, SecretValue>>,
     /// The folder of the files that were sent with documents.
     pub files: Option<&'a Path>,
+    /// What belongs to other environments: objects of the catalog reach nothing there.
+    pub closed: &'a [PathBuf],
 }
 
 /// What one object reads of its surroundings.
 pub(super) struct ObjectInputs<'a> {
     surroundings: &'a Surroundings<'a>,
+    /// What paths count from.
+    dir: &'a Path,
     origin: Option<&'a CatalogOrigin>,
     /// Variables that `tidegate.yaml` lets every object of the catalog name.
     open_variables: &'a BTreeSet<String>,
@@ -92,7 +96,12 @@ impl<'a> ObjectInputs<'a> {
         open_variables: &'a BTreeSet<String>,
     ) -> Self {
         let (read, hidden, idle) = (RefCell::default(), RefCell::default(), RefCell::default());
-        Self { surroundings, origin, open_variables, read, hidden, idle }
+        Self { surroundings, dir: surroundings.dir, origin, open_variables, read, hidden, idle }
+    }
+
+    /// For a document that lies elsewhere.
+    pub(super) fn within(self, dir: &'a Path) -> Self {
+        Self { dir, ..self }
     }
 
     /// Whether the catalog says the object, and no file of the folder.
@@ -128,8 +137,10 @@ impl<'a> ObjectInputs<'a> {
         };
         let (path, written) = (self.dir().join(written), Path::new(written));
         let is_data = self.surroundings.data.is_some_and(|data| path.starts_with(data));
+        let is_closed = self.surroundings.catalog.closed.iter().any(|closed| path.starts_with(closed));
         let ending = written.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        written.components().all(is_plain) && !is_data && ending.is_some_and(|ending| endings.contains(&&*ending))
+        let is_named = ending.is_some_and(|ending| endings.contains(&&*ending));
+        written.components().all(is_plain) && !is_data && !is_closed && is_named
     }
 
     /// Whether the catalog says the object, and the folder's own file of it does not name this file.
@@ -197,9 +208,9 @@ impl<'a> ObjectInputs<'a> {
         value.map_or(SecretText::Absent, |value| SecretText::Known(value.to_owned()))
     }
 
-    /// The workspace's folder.
+    /// The folder of the workspace, or of the server.
     pub(super) fn dir(&self) -> &'a Path {
-        self.surroundings.dir
+        self.dir
     }
 
     /// A variable of the environment.

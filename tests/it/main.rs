@@ -19,6 +19,7 @@ mod declared;
 mod delivery;
 mod digits;
 mod endings;
+mod environments;
 mod everywhere;
 mod fields;
 mod function;

@@ -137,7 +137,7 @@ fn resolved(case: &OverlayCase) -> (WorkspaceDocuments, ResolvedOverlay) {
         data: None,
         variables: &|_| None,
         look_up_live: |_, _| Ok(None),
-        catalog: CatalogInputs { secrets: Some(&secrets), files: None },
+        catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
     };
     let overlaid = folder.overlaid(&snapshot(case));
     let what_runs =

@@ -4,10 +4,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::version::Version;
 
 /// Whether a component that fails its own fixtures is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PushQuery {
+    /// The environment; `default` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// Take it all the same, and note the failure.
     #[serde(default)]
     pub force: bool,
@@ -27,6 +30,9 @@ pub struct Pushed {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct BuildQuery {
+    /// The environment; `default` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// Wait up to so many milliseconds for the end of the build, at most 25,000.
     #[serde(default)]
     pub wait_ms: u64,

@@ -23,6 +23,8 @@ pub mod logs;
 pub mod object;
 /// Where everything is: paths with `{name}` or `{id}` for what a request names.
 pub mod path;
+/// Promotions: what one workspace has, for another one.
+pub mod promotion;
 /// Changes of what runs.
 pub mod reload;
 /// Signing in and out.

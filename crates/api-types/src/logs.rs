@@ -6,6 +6,9 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LogQuery {
+    /// The environment; `default` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// Only batches that the event with this messageId was in (functions).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,

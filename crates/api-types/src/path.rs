@@ -90,6 +90,8 @@ pub const SOURCE_WRITE_KEY_ROTATE: &str = "/api/v1/sources/{name}/write-keys/{ke
 pub const PLANS: &str = "/api/v1/plans";
 /// Makes the catalog say what a folder says, and what runs follow it: POST.
 pub const APPLY: &str = "/api/v1/apply";
+/// Gives a workspace what another one has: POST.
+pub const PROMOTIONS: &str = "/api/v1/promotions";
 /// What runs, and as of which revision of the catalog: GET.
 pub const RUNNING: &str = "/api/v1/running";
 /// A file that documents name, by its SHA-256: GET, PUT.

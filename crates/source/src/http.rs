@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod cors;
 mod entrance;
+mod environments;
 mod host;
 mod inflate;
 mod key;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 
 pub use address::client as client_address;
 pub use entrance::{Entrance, EntranceSettings};
+pub use environments::DoorEnvironment;
 pub use host::public as public_host;
 pub use key::{KEY_BYTES_MAX, KeyHasher, KeyOrigin, KeyUses, WriteKey, WriteKeys};
 pub use rate::Rate;
@@ -39,9 +41,10 @@ pub use tidegate_net::Network;
 use accept::{Accepted, Stamp};
 use answer::{HttpAnswer, HttpReply};
 use body::{Decoders, WireBody};
+use environments::{DoorEnvironments, OpenedSource};
 use route::HttpRoute;
 use tidegate_event::EventKind;
-use tidegate_log::{AppendError, LogPartitions, Partitioner};
+use tidegate_log::{AppendError, Partitioner};
 use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
 use tidegate_process::clock;
 use unfinished::UnfinishedBodies;
@@ -101,8 +104,6 @@ pub struct IngestSettings {
     pub connections: net::ConnectionLimits,
     /// Peers whose `X-Forwarded-For` or `Forwarded` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// Who may send and how much; what is sent here counts for the next request, and for those that are under way.
-    pub entrance: watch::Receiver<Arc<Entrance>>,
     /// Host and path that SDKs are told to send to.
     pub public_host: Option<String>,
 }
@@ -126,7 +127,7 @@ pub struct IngestServer {
 
 struct IngestDoor {
     settings: Arc<IngestSettings>,
-    log: LogPartitions,
+    environments: DoorEnvironments,
     counts: Arc<IntakeCounts>,
     unfinished: UnfinishedBodies,
     decoders: Decoders,
@@ -138,14 +139,14 @@ struct IngestDoor {
 }
 
 impl IngestServer {
-    /// Binds `listen`.
+    /// Binds `listen`. A write key is looked for in `environments`, of which there is at least one, in their order.
     ///
     /// # Errors
     /// The address is taken or not ours.
     pub fn open(
         listen: SocketAddr,
         settings: IngestSettings,
-        log: LogPartitions,
+        environments: Vec<DoorEnvironment>,
         counts: Arc<IntakeCounts>,
     ) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
@@ -156,7 +157,7 @@ impl IngestServer {
             wrong_keys: WrongTries::new(settings.limits.wrong_keys_max),
             told_of_host: AtomicBool::new(false),
             settings: Arc::new(settings),
-            log,
+            environments: DoorEnvironments::new(environments),
             counts,
         };
         Ok(Self { port, door: Arc::new(door) })
@@ -205,11 +206,6 @@ impl Service for IngestDoor {
 }
 
 impl IngestDoor {
-    /// Who may send now, and how much.
-    fn entrance(&self) -> Arc<Entrance> {
-        Arc::clone(&self.settings.entrance.borrow())
-    }
-
     fn count(&self, answer: &HttpAnswer) {
         match answer {
             HttpAnswer::TooBusy(_)
@@ -265,7 +261,7 @@ impl IngestDoor {
             (HttpRoute::Discard, false) => HttpAnswer::Success,
             (HttpRoute::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
             (HttpRoute::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
-            (HttpRoute::Integrations(key), true) => match self.entrance().find(&key, clock::now_us()) {
+            (HttpRoute::Integrations(key), true) => match self.environments.find(&key, clock::now_us()) {
                 Some(_) => HttpAnswer::Json(b"[]".as_slice().into()),
                 None => HttpAnswer::NoSource,
             },
@@ -282,21 +278,20 @@ impl IngestDoor {
     }
 
     fn health(&self) -> HttpAnswer {
-        if self.log.is_poisoned() {
+        if self.environments.is_poisoned() {
             return HttpAnswer::Stopping;
         }
         HttpAnswer::Json(b"{\"status\":\"ok\"}".as_slice().into())
     }
 
     async fn take(&self, parts: &Parts, wire: &mut WireBody, ip: IpAddr, kind: Option<EventKind>) -> HttpAnswer {
-        let entrance = self.entrance();
         let outside = key::outside(&parts.headers, parts.uri.query());
-        let known = match entrance.open(&outside, clock::now_us()) {
+        let known = match self.environments.open(&outside, clock::now_us()) {
             Ok(None) if !outside.is_empty() => return HttpAnswer::UnknownKey,
             Ok(known) => known,
             Err(paused) => return paused,
         };
-        let meter = entrance.meter(known.as_ref().map(|key| &*key.source));
+        let meter = known.as_ref().map_or_else(|| self.environments.meter_of_unknown(), OpenedSource::meter);
         if let Some(wait) = meter.in_debt(Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
@@ -306,17 +301,16 @@ impl IngestDoor {
             Ok(body) => body,
             Err(bad) => return bad,
         };
-        let partitioner = self.log.partitioner();
         let read = if body.len() <= LARGE_BODY_BYTES {
             // What waits for the disk has a budget of its own: the body goes.
-            framed(&body, kind, known, ip, (limits, &entrance, partitioner))
+            framed(&body, kind, known, ip, (limits, &self.environments))
         } else {
             // A large body must not hold up the small ones that share an async thread, nor those of other sources.
             let turn = meter.turn().await;
-            let (settings, entrance) = (Arc::clone(&self.settings), Arc::clone(&entrance));
+            let (settings, environments) = (Arc::clone(&self.settings), self.environments.clone());
             let work = move || {
                 let _turn = turn;
-                framed(&body, kind, known, ip, (&settings.limits, &entrance, partitioner))
+                framed(&body, kind, known, ip, (&settings.limits, &environments))
             };
             match tokio::task::spawn_blocking(work).await {
                 Ok(read) => read,
@@ -324,37 +318,39 @@ impl IngestDoor {
             }
         };
         match read {
-            Ok(admitted) => self.append(entrance, admitted).await,
+            Ok(admitted) => self.append(admitted).await,
             Err(answer) => answer,
         }
     }
 
     async fn pixel(&self, parts: &Parts, ip: IpAddr, kind: EventKind) -> HttpAnswer {
         let query = parts.uri.query().unwrap_or_default();
-        let (entrance, received_at_us) = (self.entrance(), clock::now_us());
-        let key = match entrance.open(&key::outside(&parts.headers, Some(query)), received_at_us) {
-            Ok(Some(key)) => key,
+        let received_at_us = clock::now_us();
+        let opened = match self.environments.open(&key::outside(&parts.headers, Some(query)), received_at_us) {
+            Ok(Some(opened)) => opened,
             Ok(None) => return HttpAnswer::UnknownKey,
             Err(paused) => return paused,
         };
         let limits = &self.settings.limits;
-        let partitioner = self.log.partitioner();
+        let partitioner = self.environments.at(opened.at).log.partitioner();
         let ip = ip.to_string();
-        let stamp = Stamp { source: &key.source, partitioner, ip: &ip, received_at_us, route: Some(kind) };
+        let stamp = Stamp { source: &opened.key.source, partitioner, ip: &ip, received_at_us, route: Some(kind) };
         let accepted =
             pixel::scan(query, kind, limits).and_then(|(body, scan)| scan.frames_within(&body, &stamp, limits));
         let answer = match accepted {
-            Ok(accepted) => self.append(entrance, AdmittedEvents { key, accepted, received_at_us }).await,
+            Ok(accepted) => self.append(AdmittedEvents { opened, accepted, received_at_us }).await,
             Err(bad) => return bad,
         };
         if answer == HttpAnswer::Success { HttpAnswer::Gif } else { answer }
     }
 
-    /// Appends what `entrance` let in, if the entrance of now lets it in too.
-    async fn append(&self, mut entrance: Arc<Entrance>, admitted: AdmittedEvents) -> HttpAnswer {
-        let AdmittedEvents { mut key, accepted, received_at_us } = admitted;
+    /// Appends what an entrance let in, if the entrance of now lets it in too.
+    async fn append(&self, admitted: AdmittedEvents) -> HttpAnswer {
+        let AdmittedEvents { opened, accepted, received_at_us } = admitted;
+        let OpenedSource { at, mut entrance, mut key } = opened;
+        let environment = self.environments.at(at);
         let changed = {
-            let now = self.settings.entrance.borrow();
+            let now = environment.entrance.borrow();
             (!Arc::ptr_eq(&now, &entrance)).then(|| Arc::clone(&now))
         };
         if let Some(changed) = changed {
@@ -370,7 +366,7 @@ impl IngestDoor {
         if events == 0 {
             return HttpAnswer::Success;
         }
-        if !self.log.can_ever_take(&accepted.parts) {
+        if !environment.log.can_ever_take(&accepted.parts) {
             let message = format!(
                 "the request needs {bytes} bytes in the log, more than log.pending_bytes_max lets wait for the disk in \
                  one partition; send smaller batches"
@@ -381,7 +377,7 @@ impl IngestDoor {
         if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
-        let refusal = match self.log.append(meter.lane, accepted.parts).await {
+        let refusal = match environment.log.append(meter.lane, accepted.parts).await {
             Ok(()) => {
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
@@ -400,9 +396,9 @@ impl IngestDoor {
 /// Bodies up to this size are read where they came in; the way to another thread costs more.
 const LARGE_BODY_BYTES: usize = 64 << 10;
 
-/// Records of a request, and the key that let them in.
+/// Records of a request, and what let them in.
 struct AdmittedEvents {
-    key: Arc<WriteKey>,
+    opened: OpenedSource,
     accepted: Accepted,
     received_at_us: i64,
 }
@@ -411,20 +407,21 @@ struct AdmittedEvents {
 fn framed(
     body: &[u8],
     kind: Option<EventKind>,
-    known: Option<Arc<WriteKey>>,
+    known: Option<OpenedSource>,
     ip: IpAddr,
-    (limits, entrance, partitioner): (&RequestLimits, &Entrance, Partitioner),
+    (limits, environments): (&RequestLimits, &DoorEnvironments),
 ) -> Result<AdmittedEvents, HttpAnswer> {
     let scan = scan::scan(body, kind, limits)?;
     let received_at_us = clock::now_us();
-    let key = match known {
-        Some(key) => key,
-        None => entrance.open(&scan.write_keys(body), received_at_us)?.ok_or(HttpAnswer::UnknownKey)?,
+    let opened = match known {
+        Some(opened) => opened,
+        None => environments.open(&scan.write_keys(body), received_at_us)?.ok_or(HttpAnswer::UnknownKey)?,
     };
     let ip = ip.to_string();
-    let stamp = Stamp { source: &key.source, partitioner, ip: &ip, received_at_us, route: kind };
+    let partitioner = environments.at(opened.at).log.partitioner();
+    let stamp = Stamp { source: &opened.key.source, partitioner, ip: &ip, received_at_us, route: kind };
     let accepted = scan.frames_within(body, &stamp, limits)?;
-    Ok(AdmittedEvents { key, accepted, received_at_us })
+    Ok(AdmittedEvents { opened, accepted, received_at_us })
 }
 
 /// What the door makes of a body, without a socket: the events that it finds. For fuzzing.

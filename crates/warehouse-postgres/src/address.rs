@@ -185,6 +185,12 @@ impl Address {
         self.config.get_user().unwrap_or_default()
     }
 
+    /// The servers and the database, whoever logs in there.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{:?} {:?} {}", self.config.get_hosts(), self.config.get_ports(), self.dbname())
+    }
+
     pub(super) fn dbname(&self) -> &str {
         self.config.get_dbname().unwrap_or_default()
     }

@@ -1,13 +1,16 @@
 //! A folder that is applied from elsewhere: the catalog says what the folder says, and what runs follows, all of it or nothing.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use tidegate_api_types::control::{ApplyFolder, ApplyQuery, FolderApplied};
 use tidegate_api_types::path;
 use tidegate_api_types::reload::WorkspaceProblem;
-use tidegate_api_types::workspace::FolderDocument;
+use tidegate_api_types::workspace::{FolderDocument, SyncEnding};
 use tidegate_catalog::{
-    CatalogOrder, CatalogPlan, ManagingFolder, ObjectKind, PlanOptions, PlannedChange, Verb, WantedObject, plan,
+    CatalogObject, CatalogOrder, CatalogPlan, CatalogSnapshot, ManagingFolder, ObjectKind, PlanOptions, PlannedChange,
+    Verb, WantedObject, plan,
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
@@ -39,15 +42,8 @@ pub(super) async fn apply(
         return Err(stale(&shared, snapshot.revision).await?);
     }
     let wanted = wanted(settings, &snapshot, (&asked.documents, &asked.files), asked.take_over);
-    if let Some(acting) = asker.acting() {
-        // Else the answer would tell whether a guess at what one may not view is right.
-        for object in wanted.iter().filter_map(|want| snapshot.named(want.kind, &want.name)) {
-            if let Err(denial) = may(acting, Verb::View, object, Some(&snapshot)) {
-                let asked = AskedThing { workspace: &workspace, verb: Verb::Update, object: Some(object) };
-                return Err(denied_in_log(&shared, &asker, asked, denial).await);
-            }
-        }
-    }
+    let there = wanted.iter().filter_map(|want| snapshot.named(want.kind, &want.name)).collect();
+    shared.refuse_hidden(&asker, &snapshot, there).await?;
     refuse(written(settings, &asked.documents, &wanted), |count| {
         let detail = format!("secrets are written down in {count} fields of the folder, and nothing was changed");
         ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
@@ -58,45 +54,88 @@ pub(super) async fn apply(
     })?;
     let options = PlanOptions { prune: asked.prune, take_over: asked.take_over, folder: Some(ManagingFolder::Applied) };
     let planned = plan(&snapshot, &wanted, options);
-    refuse(problems(settings, &planned), |count| {
-        let detail = format!("the folder has {count} problems, and nothing was changed");
-        ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
-    })?;
-    let is_visible = |kind, of: &str| match (asker.acting(), snapshot.named(kind, of)) {
-        (Some(acting), Some(object)) => may(acting, Verb::View, object, Some(&snapshot)).is_ok(),
-        _ => true,
-    };
-    let left = planned.left.iter().filter(|(kind, of)| is_visible(*kind, of)).map(|(kind, of)| name(*kind, of));
-    let (created, updated, deleted) = planned.counts();
-    let mut applied = FolderApplied {
-        revision: snapshot.revision,
-        dry_run: query.dry_run,
-        created: created as u64,
-        updated: updated as u64,
-        deleted: deleted as u64,
-        changes: Vec::new(),
-        left: left.collect(),
-        running: None,
-    };
-    if planned.changes.is_empty() && endings.is_empty() {
-        return Ok(axum::Json(applied));
+    let to_apply = PlanToApply { snapshot: &snapshot, planned, endings, is_dry_run: query.dry_run };
+    shared.apply_plan(&asker, to_apply).await.map(axum::Json)
+}
+
+/// A plan for a workspace as it is in a snapshot.
+pub(super) struct PlanToApply<'s> {
+    pub(super) snapshot: &'s CatalogSnapshot,
+    pub(super) planned: CatalogPlan,
+    /// What becomes of what waits for syncs that end.
+    pub(super) endings: BTreeMap<String, SyncEnding>,
+    /// Say what would be done, and do nothing.
+    pub(super) is_dry_run: bool,
+}
+
+impl SharedApi {
+    /// Refuses whoever may not view all of these objects, which are to be changed. Else the answer would tell whether a guess at what one
+    /// may not view is right.
+    pub(super) async fn refuse_hidden(
+        &self,
+        asker: &Requester,
+        snapshot: &CatalogSnapshot,
+        objects: Vec<&CatalogObject>,
+    ) -> Result<(), ApiRefusal> {
+        let Some(acting) = asker.acting() else { return Ok(()) };
+        for object in objects {
+            if let Err(denial) = may(acting, Verb::View, object, Some(snapshot)) {
+                let asked = AskedThing { workspace: &snapshot.workspace, verb: Verb::Update, object: Some(object) };
+                return Err(denied_in_log(self, asker, asked, denial).await);
+            }
+        }
+        Ok(())
     }
-    let is_strange = |name: &&String| asked.abandon.contains(*name) && !touches(&planned, name);
-    if let Some(name) = endings.keys().find(is_strange).filter(|_| !asker.is_admin()) {
-        let detail =
-            format!("the folder changes nothing of {name:?}, and what drains is given up by admins of the workspace");
-        return Err(ApiRefusal::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask an admin to give it up"));
+
+    /// Does what a plan says. Nothing is changed when it has problems.
+    pub(super) async fn apply_plan(
+        &self,
+        asker: &Requester,
+        PlanToApply { snapshot, planned, endings, is_dry_run }: PlanToApply<'_>,
+    ) -> Result<FolderApplied, ApiRefusal> {
+        let settings = &self.settings.catalog;
+        refuse(problems(settings, &planned), |count| {
+            let detail = format!("the plan has {count} problems, and nothing was changed");
+            ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
+        })?;
+        let is_visible = |kind, of: &str| match (asker.acting(), snapshot.named(kind, of)) {
+            (Some(acting), Some(object)) => may(acting, Verb::View, object, Some(snapshot)).is_ok(),
+            _ => true,
+        };
+        let left = planned.left.iter().filter(|(kind, of)| is_visible(*kind, of)).map(|(kind, of)| name(*kind, of));
+        let (created, updated, deleted) = planned.counts();
+        let mut applied = FolderApplied {
+            revision: snapshot.revision,
+            dry_run: is_dry_run,
+            created: created as u64,
+            updated: updated as u64,
+            deleted: deleted as u64,
+            changes: Vec::new(),
+            left: left.collect(),
+            running: None,
+        };
+        if planned.changes.is_empty() && endings.is_empty() {
+            return Ok(applied);
+        }
+        let is_strange =
+            |(name, ending): &(&String, &SyncEnding)| **ending == SyncEnding::Abandon && !touches(&planned, name);
+        let strange = endings.iter().find(is_strange).filter(|_| !asker.is_admin(&snapshot.workspace));
+        if let Some((name, _)) = strange {
+            let detail =
+                format!("the plan changes nothing of {name:?}, and what drains is given up by admins of the workspace");
+            return Err(ApiRefusal::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask an admin to give it up"));
+        }
+        let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
+        let change = change.ok_or_else(|| ApiRefusal::failed("the plan was not applied", &"it has problems"))?;
+        let ordered = self.execute_with(CatalogOrder::Change(change), endings, is_dry_run).await?;
+        applied.revision = ordered.committed.revision;
+        applied.running = match ordered.running {
+            Some(running) => Some(self.visible_running(asker, snapshot, running).await),
+            None => None,
+        };
+        applied.changes = planned.changes.into_iter().map(planned_object).collect();
+        Ok(applied)
     }
-    let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
-    let change = change.ok_or_else(|| ApiRefusal::failed("the folder was not applied", &"its plan has problems"))?;
-    let ordered = shared.execute_with(CatalogOrder::Change(change), endings, query.dry_run).await?;
-    applied.revision = ordered.committed.revision;
-    applied.running = match ordered.running {
-        Some(running) => Some(shared.visible_running(&asker, &snapshot, running).await),
-        None => None,
-    };
-    applied.changes = planned.changes.into_iter().map(planned_object).collect();
-    Ok(axum::Json(applied))
 }
 
 /// Whether a plan changes or deletes the sync or the source of this name: the rights to do so are asked for with the change.
@@ -112,7 +151,7 @@ fn touches(planned: &CatalogPlan, name: &str) -> bool {
 }
 
 /// Why a plan of another revision is not applied.
-async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefusal> {
+pub(super) async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefusal> {
     let maker = shared.settings.catalog.catalog.maker_of(revision).await.map_err(|error| shared.refused(error))?;
     let by = maker.map_or_else(|| "the server or whoever has its admin token".to_owned(), |maker| maker.to_string());
     let detail = format!("revision {revision} was applied meanwhile by {by}");
@@ -120,7 +159,10 @@ async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefus
 }
 
 /// With problems, the refusal that tells how many there are.
-fn refuse(problems: Vec<WorkspaceProblem>, refusal: impl FnOnce(usize) -> ApiRefusal) -> Result<(), ApiRefusal> {
+pub(super) fn refuse(
+    problems: Vec<WorkspaceProblem>,
+    refusal: impl FnOnce(usize) -> ApiRefusal,
+) -> Result<(), ApiRefusal> {
     if problems.is_empty() { Ok(()) } else { Err(refusal(problems.len()).with_problems(problems)) }
 }
 
@@ -134,7 +176,7 @@ fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[W
             "write `secret:NAME` for a value that is kept with PUT /api/v1/secrets/NAME"
         };
         Some(WorkspaceProblem {
-            file: file(settings, wanted.kind, &wanted.name),
+            file: stated_file(settings, wanted.kind, &wanted.name),
             line: 0,
             message: format!("`{field}` holds a secret that is written down"),
             fix: format!(
@@ -162,10 +204,10 @@ fn problems(settings: &CatalogSettings, planned: &CatalogPlan) -> Vec<WorkspaceP
     let problem = |problem: &tidegate_catalog::PlanProblem| {
         let (of, fix) = match problem {
             NotManaged { kind, name } | OfOtherFolder { kind, name, .. } => {
-                (file(settings, *kind, name), "apply with `take_over`, or take it out of the folder")
+                (stated_file(settings, *kind, name), "apply with `take_over`, or take it out of the folder")
             }
             NotOfFolder { kind, name } | Twice { kind, name } => {
-                (file(settings, *kind, name), "take it out of the folder")
+                (stated_file(settings, *kind, name), "take it out of the folder")
             }
             Cycle(_) => (String::new(), "rename in two steps"),
         };
@@ -174,6 +216,7 @@ fn problems(settings: &CatalogSettings, planned: &CatalogPlan) -> Vec<WorkspaceP
     planned.problems.iter().map(problem).collect()
 }
 
-fn file(settings: &CatalogSettings, kind: ObjectKind, name: &str) -> String {
+/// What problems of an object name as its file.
+pub(super) fn stated_file(settings: &CatalogSettings, kind: ObjectKind, name: &str) -> String {
     (settings.folder_file)(kind, name).unwrap_or_else(|| format!("{kind} {name}"))
 }

@@ -55,9 +55,9 @@ impl Requester {
         }
     }
 
-    /// Whether they may do everything in the server's own workspace.
-    pub(super) fn is_admin(&self) -> bool {
-        self.acting().is_none_or(|acting| is_admin(acting))
+    /// Whether they may do everything in a workspace.
+    pub(super) fn is_admin(&self, workspace: &str) -> bool {
+        self.acting().is_none_or(|acting| is_admin(acting, workspace))
     }
 
     pub(super) fn authority(&self) -> Authority {

@@ -25,7 +25,7 @@ use crate::api::extract::{Query, blocking, body};
 use crate::api::refusal::ApiRefusal;
 
 /// As large as a component may be that is read from a folder.
-const BLOB_BYTES_MAX: usize = 64 << 20;
+pub(super) const BLOB_BYTES_MAX: usize = 64 << 20;
 /// Files that are kept. Those that nothing names any more are among them.
 const BLOBS_MAX: usize = 10_000;
 const NO_BLOB: &str = "there is no such file that you may see";
@@ -154,7 +154,7 @@ impl SharedApi {
 }
 
 /// Keeps a file unless it is there; answers whether it was new.
-fn keep(folder: &Path, sha256: &str, bytes: &[u8]) -> io::Result<bool> {
+pub(super) fn keep(folder: &Path, sha256: &str, bytes: &[u8]) -> io::Result<bool> {
     if has_blob(folder, sha256) {
         return Ok(false);
     }

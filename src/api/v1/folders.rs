@@ -22,7 +22,7 @@ pub(super) fn wanted(
     take_over: bool,
 ) -> Vec<WantedObject> {
     let with_files = |document: &FolderDocument| {
-        let mut wanted = (settings.wanted)(document);
+        let mut wanted = (settings.wanted)(&snapshot.workspace, document);
         let there = snapshot.named(wanted.kind, &wanted.name).filter(|_| !take_over);
         let is_of_server = there.is_some_and(|object| object.folder() == Some(ManagingFolder::Server));
         let named = (settings.named_file)(wanted.kind, &wanted.spec).filter(|_| !is_of_server);

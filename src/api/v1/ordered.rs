@@ -7,7 +7,6 @@ use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{CatalogOrder, Committed, ObjectEdit, ObjectId, ObjectKind};
 
 use crate::api::SharedApi;
-use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::refusal::ApiRefusal;
 
 /// A change that was made.
@@ -30,13 +29,13 @@ impl SharedApi {
         endings: BTreeMap<String, SyncEnding>,
         dry_run: bool,
     ) -> Result<DoneOrder, ApiRefusal> {
-        let is_elsewhere = order.workspace() != WORKSPACE_DEFAULT;
-        if is_elsewhere && !endings.is_empty() {
+        let runs_here = self.settings.engines.contains_key(order.workspace());
+        if !runs_here && !endings.is_empty() {
             let detail = format!("nothing of the workspace {:?} runs, and so nothing waits", order.workspace());
             return Err(ApiRefusal::unprocessable("no-ending", detail, "leave `drain` and `abandon` away"));
         }
         // What drains is given up without any change of the catalog.
-        if runs(&order) || !endings.is_empty() {
+        if runs_here && (may_change_what_runs(&order) || !endings.is_empty()) {
             let done = self.order(order, endings, dry_run).await?;
             let committed = done.committed.ok_or_else(|| {
                 ApiRefusal::failed("the change was not made", &"nobody has said what became of the catalog")
@@ -55,12 +54,11 @@ impl SharedApi {
 
 /// Whether what runs may change with an order. Which objects a draft is about is known to the catalog, and every secret may be named, also by
 /// what nobody but the running server knows: a sync that drains.
-fn runs(order: &CatalogOrder) -> bool {
-    order.workspace() == WORKSPACE_DEFAULT
-        && match order {
-            CatalogOrder::Change(change) => change.edits.iter().filter_map(ObjectEdit::id).any(is_of_what_runs),
-            CatalogOrder::Approve(_) | CatalogOrder::Write(_) => true,
-        }
+fn may_change_what_runs(order: &CatalogOrder) -> bool {
+    match order {
+        CatalogOrder::Change(change) => change.edits.iter().filter_map(ObjectEdit::id).any(is_of_what_runs),
+        CatalogOrder::Approve(_) | CatalogOrder::Write(_) => true,
+    }
 }
 
 fn is_of_what_runs(id: &ObjectId) -> bool {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request};
-use hyper::Uri;
 use hyper::http::request::Parts;
 use serde_json::json;
 use tidegate_catalog::{
@@ -16,6 +15,7 @@ use super::refused::{NO_OBJECT, absent, denied};
 use super::rules::EndpointRule;
 use crate::api::SharedApi;
 use crate::api::access::Principal;
+use crate::api::engines::asked_workspace;
 use crate::api::refusal::ApiRefusal;
 
 /// The object that a path names, which whoever asks may do this with.
@@ -37,7 +37,7 @@ pub(in crate::api) async fn permit(
     }
     let principal = request.extensions().get::<Principal>().ok_or_else(ApiRefusal::forbidden)?;
     let asker = Requester::of(principal, request.extensions().get::<AskedFrom>(), request.headers());
-    let asked = query(request.uri(), "workspace");
+    let asked = asked_workspace(request.uri());
     match rule {
         EndpointRule::Filtered | EndpointRule::InChange | EndpointRule::Open => Ok(()),
         EndpointRule::Workspace(verb) => {
@@ -237,10 +237,4 @@ pub(super) fn named_kind(text: &str) -> Result<ObjectKind, ApiRefusal> {
 
 fn param<'p>(params: &'p RawPathParams, name: &str) -> &'p str {
     params.iter().find(|(key, _)| *key == name).map(|(_, value)| value).unwrap_or_default()
-}
-
-/// The last value of a name behind `?`.
-fn query(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    pairs.filter(|(key, _)| key == name).last().map(|(_, value)| value.into_owned())
 }

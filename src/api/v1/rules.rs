@@ -61,6 +61,8 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::POST, path::SOURCE_WRITE_KEY_ROTATE, OfSource(Verb::Update)),
     (Method::POST, path::PLANS, Filtered),
     (Method::POST, path::APPLY, InChange),
+    // The handler asks what may be seen of the one workspace, the catalog what may be changed of the other.
+    (Method::POST, path::PROMOTIONS, InChange),
     (Method::GET, path::RUNNING, Filtered),
     // The handlers ask: a file belongs to the objects that name it.
     (Method::GET, path::BLOB, Filtered),

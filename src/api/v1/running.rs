@@ -1,27 +1,40 @@
 //! What runs, beside what the catalog says.
 
 use axum::extract::State;
+use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
 use tidegate_api_types::reload::{Reloaded, RunningNow};
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::{ActingPrincipal, CatalogSnapshot, ObjectKind, Verb};
 
-use super::asker::{OfApi, Requester};
+use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::may;
+use super::refused::absent;
 use crate::api::SharedApi;
-use crate::api::access::WORKSPACE_DEFAULT;
+use crate::api::extract::Query;
 use crate::api::refusal::ApiRefusal;
 
+/// What runs of a workspace is for whoever has a role in it.
+const NO_ENVIRONMENT: &str = "there is no such environment that you may see";
+
 /// What runs: its revision, the revision of the catalog that was put in place last, and what does not run as it is wanted.
-#[utoipa::path(get, path = path::RUNNING, tag = "workspace", operation_id = "show_running",
+#[utoipa::path(get, path = path::RUNNING, tag = "workspace", operation_id = "show_running", params(WorkspaceQuery),
     responses((status = 200, body = RunningNow), ApiRefusal))]
-pub(super) async fn show(State(shared): OfApi, asker: Requester) -> Result<axum::Json<RunningNow>, ApiRefusal> {
+pub(super) async fn show(
+    State(shared): OfApi,
+    asker: Requester,
+    Query(query): Query<WorkspaceQuery>,
+) -> Result<axum::Json<RunningNow>, ApiRefusal> {
+    let workspace = workspace_of(ObjectKind::Source, query.workspace.as_deref());
+    if asker.acting().is_some_and(|acting| !acting.has_role_in(&workspace)) {
+        return Err(absent(NO_ENVIRONMENT));
+    }
     let catalog = &shared.settings.catalog.catalog;
-    let report = shared.settings.running.report.borrow().clone();
+    let report = shared.engine(&workspace)?.running.report.borrow().clone();
     let mut now = RunningNow::clone(&report);
     now.newest_catalog_revision = catalog.revision().await.map_err(|error| shared.refused(error))?;
     if let Some(acting) = asker.acting() {
-        let snapshot = catalog.snapshot(WORKSPACE_DEFAULT, None).await.map_err(|error| shared.refused(error))?;
+        let snapshot = catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
         now.behind.retain(|one| is_visible(acting, &snapshot, &one.object));
     }
     Ok(axum::Json(now))
@@ -37,7 +50,7 @@ impl SharedApi {
     ) -> Reloaded {
         let Some(acting) = asker.acting() else { return running };
         // The change is made: what cannot be told to be visible is left out.
-        let now = self.settings.catalog.catalog.snapshot(WORKSPACE_DEFAULT, None).await.unwrap_or_default();
+        let now = self.settings.catalog.catalog.snapshot(&before.workspace, None).await.unwrap_or_default();
         let is_seen = |object: &ObjectRef| is_visible(acting, before, object) || is_visible(acting, &now, object);
         let is_sync_seen = |name: &str| is_seen(&ObjectRef::new(ObjectRefKind::Sync, name));
         running.changed.retain(|one| is_seen(&one.object));

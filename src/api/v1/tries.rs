@@ -15,7 +15,6 @@ use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{KindInPath, NamedOrNewObject};
 use super::refused::{NO_OBJECT, absent};
 use crate::api::SharedApi;
-use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
 use crate::api::tries::{TriedSample, TryOrder};
@@ -43,17 +42,18 @@ pub(super) async fn try_out(
     let object = object.as_deref();
     let workspace = workspace_of(kind, query.workspace.as_deref());
     let can_be_tried = matches!(kind, ObjectKind::Destination | ObjectKind::Sync);
+    let runs_here = shared.settings.engines.contains_key(&workspace);
     // The same words for what may not be viewed.
-    if object.is_none() && (asked.spec.is_none() || !can_be_tried || workspace != WORKSPACE_DEFAULT) {
+    if object.is_none() && (asked.spec.is_none() || !can_be_tried || !runs_here) {
         return Err(absent(NO_OBJECT));
     }
     if !can_be_tried {
         let detail = format!("a {kind} connects to nothing and delivers nothing");
         return Err(ApiRefusal::unprocessable("not-this-way", detail, "try a destination or a sync").in_field("kind"));
     }
-    if workspace != WORKSPACE_DEFAULT {
+    if !runs_here {
         let detail = format!("nothing of the workspace {workspace:?} runs on this server");
-        let fix = format!("try objects of the workspace {WORKSPACE_DEFAULT:?}");
+        let fix = "try objects of a workspace that runs here: the environments of tidegate.yaml";
         return Err(ApiRefusal::unprocessable("not-this-way", detail, fix).in_field("workspace"));
     }
     let events = sample(kind, &asked)?;
@@ -66,7 +66,7 @@ pub(super) async fn try_out(
     };
     let name = object.map_or(name, |object| object.content.name.clone());
     let change = content.map(|content| shared.tried_change(&asker, &workspace, (object, content)));
-    let mut tried = shared.tried(TryOrder { kind, name, change, events }).await?;
+    let mut tried = shared.tried(&workspace, TryOrder { kind, name, change, events }).await?;
     if is_masked {
         mask(&mut tried);
     }

@@ -26,7 +26,6 @@ use super::asker::{OfApi, Requester};
 use super::permit::NamedObject;
 use super::refused::{NO_OBJECT, absent};
 use crate::api::SharedApi;
-use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
 
@@ -61,13 +60,14 @@ pub(super) async fn list(
     Query(_): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<SourceWriteKeys>, ApiRefusal> {
     let keys = shared.keys_of(&source).await?;
-    let entrance = shared.entrance();
+    let entrance = shared.entrance(&source);
     let file = (shared.settings.catalog.folder_file)(ObjectKind::Source, &source.content.name);
-    let in_file = at_door(&entrance, &source, KeyOrigin::File);
+    let in_file = at_door(entrance.as_deref(), &source, KeyOrigin::File);
     let mut write_keys: Vec<SourceWriteKey> =
         in_file.map(|key| shown_of_file(key, file.as_ref(), asker.at_us)).collect();
     for key in &keys {
-        let counted = at_door(&entrance, &source, KeyOrigin::Catalog).find(|at_door| *at_door.name == *key.name);
+        let counted =
+            at_door(entrance.as_deref(), &source, KeyOrigin::Catalog).find(|at_door| *at_door.name == *key.name);
         write_keys.push(shown(key, &keys, counted, asker.at_us));
     }
     write_keys.sort_by(|one, other| one.name.cmp(&other.name));
@@ -176,8 +176,9 @@ impl KeptKey {
 }
 
 impl SharedApi {
-    fn entrance(&self) -> Arc<Entrance> {
-        Arc::clone(&self.settings.entrance.borrow())
+    /// Who may send to the sources of the environment that a source is of; none where that does not run.
+    fn entrance(&self, source: &CatalogObject) -> Option<Arc<Entrance>> {
+        self.settings.engines.get(&source.workspace).map(|engine| engine.entrance())
     }
 
     /// The keys of a source that the catalog has.
@@ -199,7 +200,7 @@ impl SharedApi {
         if let Some(key) = keys.iter().find(|key| key.name == named || key.object.id.as_str() == named) {
             return Ok(key);
         }
-        if !is_in_file(&self.entrance(), source, named) {
+        if !is_in_file(self.entrance(source).as_deref(), source, named) {
             return Err(absent(NO_OBJECT));
         }
         let file = (self.settings.catalog.folder_file)(ObjectKind::Source, &source.content.name);
@@ -216,8 +217,9 @@ impl SharedApi {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let stem = old.rsplit_once('-').filter(|(_, last)| is_number(last)).map_or(old, |(stem, _)| stem);
         let stem: String = stem.chars().take(STEM_CHARS_MAX).collect();
-        let entrance = self.entrance();
-        let is_free = |name: &String| !keys.iter().any(|key| key.name == *name) && !is_in_file(&entrance, source, name);
+        let entrance = self.entrance(source);
+        let is_in_file = |name: &str| is_in_file(entrance.as_deref(), source, name);
+        let is_free = |name: &String| !keys.iter().any(|key| key.name == *name) && !is_in_file(name);
         let mut names = (2_u64..).map(|number| format!("{stem}-{number}"));
         names.find(is_free).unwrap_or(stem)
     }
@@ -238,8 +240,8 @@ impl SharedApi {
             let refusal = ApiRefusal::unprocessable("content", detail, "use up to 63 letters, digits, - and _");
             return Err(refusal.in_field("name"));
         }
-        let entrance = self.entrance();
-        if keys.iter().any(|key| key.name == name) || is_in_file(&entrance, source, &name) {
+        let entrance = self.entrance(source);
+        if keys.iter().any(|key| key.name == name) || is_in_file(entrance.as_deref(), source, &name) {
             let detail = format!("the source {:?} has a write key {name:?} already", source.content.name);
             let fix = "choose another name, or rotate the key that is there";
             return Err(ApiRefusal::new(StatusCode::CONFLICT, "name-taken", detail, fix).in_field("name"));
@@ -252,7 +254,8 @@ impl SharedApi {
             );
             return Err(ApiRefusal::unprocessable("too-many", detail, "revoke keys that have ended"));
         }
-        if value.as_ref().is_some_and(|value| entrance.key_of(value).is_some()) {
+        let is_taken = |value: &String| self.settings.engines.values().any(|it| it.entrance().key_of(value).is_some());
+        if value.as_ref().is_some_and(is_taken) {
             return Err(taken());
         }
         Ok(NewWriteKey {
@@ -329,17 +332,17 @@ fn grace_us(asked: Option<u64>) -> Result<i64, ApiRefusal> {
     })
 }
 
-/// The keys of a source at the door; of a source in another workspace none is there.
+/// The keys of a source at the door; of a source in a workspace that does not run none is there.
 fn at_door<'e>(
-    entrance: &'e Entrance,
+    entrance: Option<&'e Entrance>,
     source: &CatalogObject,
     origin: KeyOrigin,
 ) -> impl Iterator<Item = &'e WriteKey> {
-    let is_here = source.workspace == WORKSPACE_DEFAULT;
-    entrance.write_keys().filter(move |key| is_here && key.origin == origin && *key.source == *source.content.name)
+    let keys = entrance.into_iter().flat_map(Entrance::write_keys);
+    keys.filter(move |key| key.origin == origin && *key.source == *source.content.name)
 }
 
-fn is_in_file(entrance: &Entrance, source: &CatalogObject, name: &str) -> bool {
+fn is_in_file(entrance: Option<&Entrance>, source: &CatalogObject, name: &str) -> bool {
     at_door(entrance, source, KeyOrigin::File).any(|key| *key.name == *name)
 }
 

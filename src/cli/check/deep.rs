@@ -6,25 +6,33 @@ use std::time::Duration;
 
 use super::super::{CommandDone, style};
 use crate::app::inspect::{self, FileDamage, InspectedFiles};
-use crate::config::Workspace;
+use crate::config::ReadEnvironment;
 
-pub(super) fn run(workspace: &Workspace, json: bool) -> CommandDone {
+pub(super) fn run(environments: &[ReadEnvironment], json: bool) -> CommandDone {
     let inspected = if std::io::stderr().is_terminal() && !json {
         let spinner = indicatif::ProgressBar::new_spinner();
         spinner.enable_steady_tick(Duration::from_millis(100));
-        let inspected = inspect::inspect(workspace, &mut |file| spinner.set_message(style::plain(file, 200)));
+        let inspected = inspect_all(environments, &mut |file| spinner.set_message(style::plain(file, 200)));
         spinner.finish_and_clear();
         inspected
     } else {
-        inspect::inspect(workspace, &mut |_| {})
+        inspect_all(environments, &mut |_| {})
     };
     let damage: Vec<&FileDamage> = inspected.iter().flat_map(|file| &file.damage).collect();
     if json {
         print_json(&inspected, &damage);
     } else {
-        print_table(workspace, &inspected, &damage);
+        print_table(environments, &inspected, &damage);
     }
     Ok(if damage.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn inspect_all(environments: &[ReadEnvironment], told: &mut dyn FnMut(&str)) -> Vec<InspectedFiles> {
+    let mut all = Vec::new();
+    for one in environments {
+        all.extend(inspect::inspect(&one.workspace, told));
+    }
+    all
 }
 
 fn print_json(inspected: &[InspectedFiles], damage: &[&FileDamage]) {
@@ -48,7 +56,7 @@ fn print_json(inspected: &[InspectedFiles], damage: &[&FileDamage]) {
     println!("{}", serde_json::json!({"ok": damage.is_empty(), "files": files, "damage": damage}));
 }
 
-fn print_table(workspace: &Workspace, inspected: &[InspectedFiles], damage: &[&FileDamage]) {
+fn print_table(environments: &[ReadEnvironment], inspected: &[InspectedFiles], damage: &[&FileDamage]) {
     let mut table = style::table(&["file", "format", "bytes", "looked at", "result"]);
     for file in inspected {
         let result = match file.damage.len() {
@@ -75,6 +83,8 @@ fn print_table(workspace: &Workspace, inspected: &[InspectedFiles], damage: &[&F
         );
     }
     if damage.is_empty() {
-        println!("{} {}: every file is what was stored", style::good("ok"), workspace.data.display());
+        for ReadEnvironment { workspace, .. } in environments {
+            println!("{} {}: every file is what was stored", style::good("ok"), workspace.data.display());
+        }
     }
 }

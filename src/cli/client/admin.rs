@@ -29,6 +29,8 @@ pub(super) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
 pub(in crate::cli) struct AdminClient {
     http: ServerHttp,
     authorization: HeaderValue,
+    /// The environment that is asked; that of the server's own folder where none is named.
+    workspace: Option<String>,
 }
 
 type Answered<T> = Result<T, ClientError>;
@@ -47,7 +49,17 @@ impl AdminClient {
             return Err(ClientError::OpenToOthers { origin: address::origin(&base) });
         }
         let authorization = credentials(format!("Bearer {}", token.trim()))?;
-        Ok(Self { http: ServerHttp::new(base, connect)?, authorization })
+        Ok(Self { http: ServerHttp::new(base, connect)?, authorization, workspace: None })
+    }
+
+    /// The same, for an environment of the server.
+    pub(in crate::cli) fn in_workspace(self, workspace: Option<String>) -> Self {
+        Self { workspace, ..self }
+    }
+
+    /// A request about the environment.
+    fn asked(&self, method: Method, at: (&str, &str), query: &impl Serialize) -> Answered<RequestBuilder> {
+        self.http.query_in(method, at, query, self.workspace.as_deref())
     }
 
     pub(in crate::cli) async fn functions(&self) -> Answered<Functions> {
@@ -154,7 +166,7 @@ impl AdminClient {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> Answered<T> {
-        self.exchange(self.http.query(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
+        self.exchange(self.asked(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, name: &str, asked: &impl Serialize) -> Answered<T> {
@@ -169,12 +181,12 @@ impl AdminClient {
         limit: Duration,
     ) -> Answered<T> {
         let body = serde_json::to_vec(asked).map_err(|error| ClientError::Setup(error.to_string()))?;
-        let request = self.http.request(Method::POST, path, name)?.header(CONTENT_TYPE, "application/json");
+        let request = self.asked(Method::POST, (path, name), &())?.header(CONTENT_TYPE, "application/json");
         self.exchange(request.body(body), limit).await
     }
 
     async fn upload(&self, path: &str, name: &str, query: PushQuery, version: Vec<u8>) -> Answered<Pushed> {
-        let request = self.http.query(Method::POST, (path, name), &query)?.header(CONTENT_TYPE, "application/wasm");
+        let request = self.asked(Method::POST, (path, name), &query)?.header(CONTENT_TYPE, "application/wasm");
         self.exchange(request.body(version), UPLOAD_TIME_MAX).await
     }
 

@@ -14,6 +14,7 @@ use tidegate_api_types::object::{
     Objects, SecretList, ShownObject, ShownSecret, UsedBy, WorkspaceQuery, WriteSecret,
 };
 use tidegate_api_types::path;
+use tidegate_api_types::promotion::PromoteObjects;
 use tidegate_api_types::tried::{ObjectTried, TryObject};
 use tidegate_api_types::workspace::SyncEnding;
 use tidegate_api_types::write_key::{
@@ -250,6 +251,12 @@ impl CatalogClient {
         let query = ApplyQuery { workspace: self.workspace.clone(), dry_run };
         let request = self.client.http().query(Method::POST, (path::APPLY, ""), &query)?;
         self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(folder)?), UPLOAD_TIME_MAX).await
+    }
+
+    /// Functions may have to be compiled for it.
+    pub(in crate::cli) async fn promote(&self, asked: &PromoteObjects) -> CatalogAnswer<FolderApplied> {
+        let request = self.client.http().request(Method::POST, path::PROMOTIONS, "")?;
+        self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(asked)?), UPLOAD_TIME_MAX).await
     }
 
     pub(in crate::cli) async fn store_blob(&self, sha256: &str, content: Vec<u8>) -> CatalogAnswer<StoredBlob> {

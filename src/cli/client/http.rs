@@ -64,9 +64,23 @@ impl ServerHttp {
         (path, parameter): (&str, &str),
         query: &impl serde::Serialize,
     ) -> Result<RequestBuilder, ClientError> {
+        self.query_in(method, (path, parameter), query, None)
+    }
+
+    /// The same about an environment of the server.
+    pub(super) fn query_in(
+        &self,
+        method: Method,
+        (path, parameter): (&str, &str),
+        query: &impl serde::Serialize,
+        workspace: Option<&str>,
+    ) -> Result<RequestBuilder, ClientError> {
         let mut url = address::join(&self.base, path, parameter)?;
         let query = serde_urlencoded::to_string(query).map_err(|error| ClientError::Setup(error.to_string()))?;
         url.set_query(Some(&query).filter(|query| !query.is_empty()).map(String::as_str));
+        if let Some(workspace) = workspace {
+            url.query_pairs_mut().append_pair("workspace", workspace);
+        }
         Ok(self.client.request(method, url))
     }
 

@@ -98,14 +98,23 @@ pub(in crate::cli) struct ServerArgs {
     /// The server's admin API [default: that of the context, else http://127.0.0.1:8089]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// The environment, and the workspace of the catalog [default: default]
+    #[arg(long, value_name = "NAME")]
+    workspace: Option<String>,
     #[command(flatten)]
     access: TokenArgs,
 }
 
 impl ServerArgs {
+    /// The workspace that was named.
+    pub(in crate::cli) fn workspace(&self) -> Option<&str> {
+        self.workspace.as_deref()
+    }
+
     /// A client that knows the token; nothing is connected yet.
     pub(in crate::cli) fn client(&self) -> Result<AdminClient, CommandFailure> {
-        self.access.client_or(self.server.as_deref(), || Ok(server_default()))
+        let client = self.access.client_or(self.server.as_deref(), || Ok(server_default()))?;
+        Ok(client.in_workspace(self.workspace.clone()))
     }
 }
 

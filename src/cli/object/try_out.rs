@@ -49,7 +49,7 @@ pub(super) async fn run(args: &TryArgs, json: bool) -> CommandDone {
 }
 
 fn print(tried: &ObjectTried) {
-    tried.connections.iter().for_each(connections::print);
+    tried.connections.iter().for_each(|one| connections::print(None, one));
     if tried.kind != "sync" {
         return;
     }

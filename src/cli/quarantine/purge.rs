@@ -8,7 +8,7 @@ use tidegate_event::{Position, time};
 use tidegate_process::clock;
 use tidegate_state::{Purge, State};
 
-use super::super::{CommandDone, CommandFailure, WorkspaceArgs, style};
+use super::super::{CommandDone, CommandFailure, EnvironmentArgs, style};
 use crate::app::paths;
 
 #[derive(Debug, clap::Args)]
@@ -17,7 +17,7 @@ use crate::app::paths;
 )]
 pub(in crate::cli) struct PurgeArgs {
     #[command(flatten)]
-    workspace: WorkspaceArgs,
+    workspace: EnvironmentArgs,
     /// Only those of this source or sync
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,

@@ -19,10 +19,10 @@ pub(super) struct AskedServer {
 }
 
 impl AskedServer {
-    /// Every write key; `None` when no server is asked.
-    pub(super) fn write_keys(&self) -> Result<Option<Vec<ShownWriteKey>>, CommandFailure> {
+    /// Every write key of an environment; `None` when no server is asked.
+    pub(super) fn write_keys(&self, environment: &str) -> Result<Option<Vec<ShownWriteKey>>, CommandFailure> {
         let Some(server) = &self.server else { return Ok(None) };
-        let client = self.access.client(server)?;
+        let client = self.access.client(server)?.in_workspace(Some(environment.to_owned()));
         Ok(Some(runtime()?.block_on(client.write_keys())?.write_keys))
     }
 }

@@ -40,7 +40,13 @@ pub(in crate::cli) struct LogsArgs {
 
 pub(super) async fn run(args: &LogsArgs, plugin_kind: PluginKind, json: bool) -> CommandDone {
     let LogsArgs { name, event, text, level, limit, .. } = args;
-    let query = LogQuery { event: event.clone(), text: text.clone(), level: level.clone(), limit: Some(*limit) };
+    let query = LogQuery {
+        event: event.clone(),
+        text: text.clone(),
+        level: level.clone(),
+        limit: Some(*limit),
+        ..LogQuery::default()
+    };
     let session = AdminSession::new(&args.server, plugin_kind)?;
     let mut shown: Vec<ShownLogLine> = Vec::new();
     loop {

@@ -124,7 +124,7 @@ impl Push<'_> {
             )));
         }
         let before = if known.is_some() { Some(session.show(name).await?) } else { None };
-        let query = PushQuery { force: self.force };
+        let query = PushQuery { force: self.force, ..PushQuery::default() };
         let version = session.push(name, query, self.component.clone(), json).await?;
         let sha256 = version.sha256.as_str();
         let was_live = before.as_ref().and_then(Shown::live_sha) == Some(sha256);

@@ -81,7 +81,8 @@ impl AdminSession {
         // No state has this name: the first answer comes at once.
         let mut from = String::new();
         loop {
-            let query = BuildQuery { wait_ms: 10_000, from: Some(std::mem::take(&mut from)) };
+            let from_now = Some(std::mem::take(&mut from));
+            let query = BuildQuery { wait_ms: 10_000, from: from_now, ..BuildQuery::default() };
             let build = self.client.build(&pushed.build, &query).await?;
             match (build.state, build.seconds) {
                 (BuildState::Ready | BuildState::Failed, _) => {

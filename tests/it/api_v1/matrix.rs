@@ -131,6 +131,7 @@ impl DocumentedOperation {
             "PUT /api/v1/objects/{kind}/{name}" => object(name),
             "PUT /api/v1/secrets/{name}" => json!({"value": format!("value {at} {word}")}),
             "POST /api/v1/plans" | "POST /api/v1/apply" => json!({"documents": []}),
+            "POST /api/v1/promotions" => json!({"from": "default", "to": "elsewhere", "dry_run": true}),
             "POST /api/v1/drafts" => {
                 json!({"title": "t", "edits": [{"action": "create", "kind": "lookup", "content": object(&new)}]})
             }

@@ -30,6 +30,13 @@ impl ActingPrincipal {
         self.maker.is_some()
     }
 
+    /// Whether any role counts in a workspace, and for a token one of its maker's too.
+    #[must_use]
+    pub fn has_role_in(&self, workspace: &str) -> bool {
+        let is_own = self.roles_in(workspace).next().is_some();
+        is_own && self.maker.as_ref().is_none_or(|maker| maker.has_role_in(workspace))
+    }
+
     /// The roles that count in a workspace.
     pub(super) fn roles_in<'p>(&'p self, workspace: &'p str) -> impl Iterator<Item = &'p RoleGrants> {
         [EVERYWHERE, workspace].into_iter().filter_map(|place| self.roles.get(place)).flatten()

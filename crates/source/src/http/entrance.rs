@@ -61,12 +61,12 @@ impl Entrance {
         self.keys.get(text)
     }
 
-    /// The source's key among `candidates`, if there is one.
+    /// The key that is this text, shown by a request, if it opens a source.
     ///
     /// # Errors
     /// The source is paused.
-    pub(super) fn open(&self, candidates: &[String], now_us: i64) -> Result<Option<Arc<WriteKey>>, HttpAnswer> {
-        let Some(key) = self.keys.choose(candidates, now_us) else { return Ok(None) };
+    pub(super) fn open(&self, shown: &str, now_us: i64) -> Result<Option<Arc<WriteKey>>, HttpAnswer> {
+        let Some(key) = self.keys.find(shown, now_us) else { return Ok(None) };
         key.uses.note_shown(now_us);
         if self.paused.contains(&key.source) {
             return Err(HttpAnswer::SourcePaused);

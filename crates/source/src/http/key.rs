@@ -19,7 +19,7 @@ use sha2::Sha256;
 pub const KEY_BYTES_MAX: usize = 512;
 
 /// A request has a key or two; a body that holds thousands of them would try as many at once.
-const CANDIDATES_MAX: usize = 8;
+pub(super) const CANDIDATES_MAX: usize = 8;
 
 /// Makes hashes of write keys, under a secret: who sees a hash cannot even try keys on it.
 #[derive(Clone)]
@@ -203,11 +203,6 @@ impl WriteKeys {
         self.tables.iter().find_map(|table| table.get(key)).map(|key| &**key)
     }
 
-    /// The first candidate that opens a source; those behind the eighth are not looked at.
-    pub(super) fn choose(&self, candidates: &[String], now_us: i64) -> Option<&Arc<WriteKey>> {
-        candidates.iter().take(CANDIDATES_MAX).find_map(|key| self.find(key, now_us))
-    }
-
     /// The key with the hash of `other`, which may be of other keys than these.
     pub(super) fn same(&self, other: &WriteKey) -> Option<&Arc<WriteKey>> {
         self.tables.iter().find_map(|table| table.keys.get(&other.hash))
@@ -309,19 +304,6 @@ mod tests {
         let [longest, longer] = [0, 1].map(|n| key(&hasher, ("web", "k"), &texts[n], None));
         let keys = WriteKeys::new(hasher, [longest, longer]);
         assert!(keys.find(&texts[0], 0).is_some() && keys.find(&texts[1], 0).is_none());
-    }
-
-    #[test]
-    fn one_request_tries_few_keys() {
-        let hasher = KeyHasher::new(&[7; 32]);
-        let keys = WriteKeys::new(hasher.clone(), [key(&hasher, ("web", "default"), "right", None)]);
-        let candidates = |wrong: usize| {
-            let mut all: Vec<String> = (0..wrong).map(|n| format!("wrong {n}")).collect();
-            all.push("right".to_owned());
-            all
-        };
-        assert!(keys.choose(&candidates(CANDIDATES_MAX - 1), 0).is_some());
-        assert!(keys.choose(&candidates(CANDIDATES_MAX), 0).is_none());
     }
 
     #[test]

@@ -14,7 +14,7 @@ impl IngestDoor {
     /// What the Segment family asks for at start. Some SDKs replace their configured host by the one that they find
     /// here; without one they keep theirs.
     pub(super) fn settings_for(&self, headers: &HeaderMap, peer: Peer, key: &str) -> HttpAnswer {
-        if self.entrance().find(key, clock::now_us()).is_none() {
+        if self.environments.find(key, clock::now_us()).is_none() {
             return HttpAnswer::NoSource;
         }
         let api = match self.own_host(headers, peer) {
@@ -52,8 +52,9 @@ impl IngestDoor {
     /// What the RudderStack family asks for at start.
     pub(super) fn source_config(&self, parts: &Parts) -> HttpAnswer {
         let candidates = key::outside(&parts.headers, parts.uri.query());
-        let (entrance, now_us) = (self.entrance(), clock::now_us());
-        let Some((known, key)) = candidates.iter().find_map(|key| Some((entrance.find(key, now_us)?, key))) else {
+        let now_us = clock::now_us();
+        let found = candidates.iter().find_map(|key| Some((self.environments.find(key, now_us)?, key)));
+        let Some((known, key)) = found else {
             return HttpAnswer::UnknownKey;
         };
         let source = &*known.source;

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tidegate_log::{Log, LogSettings, SegmentLog};
+use tidegate_log::{Log, LogPartitions, LogSettings, SegmentLog};
 use tokio::runtime::Runtime;
 
 use super::*;
@@ -55,14 +55,14 @@ impl OpenDoor {
             limits: RequestLimits::default(),
             connections: net::ConnectionLimits::default(),
             trusted_proxies: Vec::new(),
-            entrance: entrance.subscribe(),
             public_host: None,
         };
         let (counts, runtime) = (Arc::new(IntakeCounts::default()), Runtime::new().unwrap());
         let server = {
             let _entered = runtime.enter();
-            let partitions = LogPartitions::new(vec![Arc::clone(&log) as Arc<dyn Log>]);
-            IngestServer::open(([127, 0, 0, 1], 0).into(), settings, partitions, Arc::clone(&counts)).unwrap()
+            let log = LogPartitions::new(vec![Arc::clone(&log) as Arc<dyn Log>]);
+            let alone = vec![DoorEnvironment { entrance: entrance.subscribe(), log }];
+            IngestServer::open(([127, 0, 0, 1], 0).into(), settings, alone, Arc::clone(&counts)).unwrap()
         };
         let address = server.address().unwrap();
         let (stop, stops) = watch::channel(false);
@@ -224,4 +224,45 @@ fn an_entrance_is_held_until_its_last_request_is_over() {
     assert!(old.upgrade().is_some(), "the request has it");
     assert_eq!(door.end(client, EVENT).0, 200);
     assert!(old.upgrade().is_none());
+}
+
+/// An environment with these keys, and what holds its entrance and its log.
+fn environment(keys: &[Opens<'_>]) -> (DoorEnvironment, watch::Sender<Arc<Entrance>>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _, _) = SegmentLog::open(dir.path(), LogSettings::default(), 0, 0).unwrap();
+    let entrance =
+        watch::Sender::new(Arc::new(Entrance::new(settings(keys, &Rate::default(), &[]), 2, Instant::now())));
+    let log = LogPartitions::new(vec![Arc::new(log) as Arc<dyn Log>]);
+    (DoorEnvironment { entrance: entrance.subscribe(), log }, entrance, dir)
+}
+
+#[test]
+fn a_key_opens_the_environment_that_it_is_of_and_the_first_candidate_counts() {
+    let (first, _kept_first, _log_of_first) = environment(&[("a", "web", None), ("both", "web", None)]);
+    let (second, _kept_second, _log_of_second) = environment(&[("b", "web", None), ("both", "app", None)]);
+    let all = DoorEnvironments::new(vec![first, second]);
+    let opened = |candidates: &[&str]| {
+        let candidates: Vec<String> = candidates.iter().map(|text| (*text).to_owned()).collect();
+        let opened = all.open(&candidates, 0).unwrap();
+        opened.map(|opened| (opened.at, opened.key.name.to_string()))
+    };
+    assert_eq!(opened(&["a"]), Some((0, "of a".to_owned())));
+    assert_eq!(opened(&["b"]), Some((1, "of b".to_owned())));
+    assert_eq!(opened(&["both"]), Some((0, "of both".to_owned())));
+    assert_eq!(opened(&["wrong", "b", "a"]), Some((1, "of b".to_owned())), "whichever environment it is of");
+    assert_eq!(opened(&["wrong"]), None);
+    assert_eq!(opened(&[]), None);
+}
+
+#[test]
+fn one_request_tries_few_keys() {
+    let (alone, _kept, _log) = environment(&[("right", "web", None)]);
+    let all = DoorEnvironments::new(vec![alone]);
+    let candidates = |wrong: usize| {
+        let mut all: Vec<String> = (0..wrong).map(|n| format!("wrong {n}")).collect();
+        all.push("right".to_owned());
+        all
+    };
+    assert!(all.open(&candidates(key::CANDIDATES_MAX - 1), 0).unwrap().is_some());
+    assert!(all.open(&candidates(key::CANDIDATES_MAX), 0).unwrap().is_none());
 }
