@@ -77,11 +77,11 @@ struct OutgoingBatch {
 }
 
 pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
-    let read = |dir: &PathBuf| {
+    let outline_of = |dir: &PathBuf| {
         let outline = Outline::read(dir, None)?;
         args.environment.as_ref().map_or(Ok(outline.clone()), |name| outline.of_environment(name))
     };
-    let outline = args.workspace.as_ref().map(read).transpose().map_err(CommandFailure::Problems)?;
+    let outline = args.workspace.as_ref().map(outline_of).transpose().map_err(CommandFailure::Problems)?;
     let client = client(args, outline.as_ref())?;
     let runtime = runtime()?;
     // A key by itself names no source.

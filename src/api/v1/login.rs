@@ -17,7 +17,7 @@ use tidegate_catalog::{
 use super::asker::{OfApi, Requester};
 use super::visitor::{Visitor, session_of};
 use crate::api::SharedApi;
-use crate::api::access::is_admin;
+use crate::api::access::{WORKSPACE_DEFAULT, is_admin};
 use crate::api::cookies::CookieUse;
 use crate::api::extract::Json;
 use crate::api::login::{page, too_many};
@@ -139,7 +139,7 @@ impl SharedApi {
             name: None,
             token: acting.filter(|acting| acting.is_token()).map(|acting| acting.id.to_string()),
             session: is_session,
-            admin: acting.is_none_or(is_admin),
+            admin: acting.is_none_or(|acting| is_admin(acting, WORKSPACE_DEFAULT)),
             groups: Vec::new(),
             roles: Default::default(),
         };
