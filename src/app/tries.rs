@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tidegate_api_types::tried::{ObjectTried, TriedColumn, TriedEvent, TriedRow, TryOutcome};
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_catalog::{CatalogOrder, ObjectKind};
+use tidegate_catalog::{CatalogObject, CatalogOrder, ManagedBy, ObjectKind};
 use tidegate_event::decode::{self, DecodeRefusal};
 use tidegate_event::record::Record;
 use tidegate_event::{Event, Position};
@@ -28,7 +28,7 @@ use super::followers::FollowedFolder;
 use super::sample::{LeftOut, Sampled, Sampler, sampled_event};
 use super::what_runs::{WantedWorkspace, WorkspaceReader};
 use crate::api::{ReloadRefusal, TriedSample, TryObjects, TryOrder, TryRefusal, Trying};
-use crate::config::{DestinationKind, KeptDocuments, Workspace};
+use crate::config::{DestinationKind, KeptDocuments, Workspace, folder_kind};
 
 /// Tries at once, of all environments.
 const TRIES_MAX: usize = 2;
@@ -136,7 +136,14 @@ impl ObjectTries {
         let Some(order) = change else {
             return self.reader.as_it_is(&folder.documents, object, &folder.left_out).await;
         };
-        let preview = self.reader.preview(order).await?;
+        let mut preview = self.reader.preview(order).await?;
+        // What is tried counts, also where a file of the folder says something else.
+        let is_tried = |one: &&mut CatalogObject| {
+            folder_kind(one.content.kind) == Some(object.kind) && one.content.name == object.key
+        };
+        if let Some(tried) = preview.snapshot.objects.iter_mut().find(is_tried) {
+            tried.managed_by = ManagedBy::Nobody;
+        }
         let kept = KeptDocuments::new();
         self.reader.of_order(&folder.documents, kept, (order, &preview), &folder.left_out).await
     }

@@ -33,10 +33,10 @@ pub(super) enum VersionsCommand {
         #[arg(long, value_name = "SOURCE")]
         to: Option<String>,
         /// Try it on this share of the batches beside the live version, e.g. 10%
-        #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "shadow")]
+        #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with_all = ["shadow", "no_live"])]
         canary: Option<u8>,
         /// Run it beside the live version and compare, without using what it answers
-        #[arg(long)]
+        #[arg(long, conflicts_with = "no_live")]
         shadow: bool,
     },
     #[command(flatten)]

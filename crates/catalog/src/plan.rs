@@ -230,16 +230,19 @@ fn content(want: &WantedObject, owner: Option<&ObjectId>) -> ObjectContent {
     }
 }
 
-/// Why an object that the folder does not manage is left as it is; nothing, where another folder says the same of it.
+/// Why an object that the folder does not manage is left as it is; nothing, where it says already what the folder wants of it.
 fn not_own(object: &CatalogObject, want: &WantedObject) -> Option<PlanProblem> {
+    // No folder says labels and owners.
+    if object.content.name == want.name && object.content.spec == want.spec {
+        return None;
+    }
     let (kind, name) = (want.kind, want.name.clone());
     let by = match object.folder() {
         None => return Some(PlanProblem::NotManaged { kind, name }),
         Some(ManagingFolder::Server) => "a file of the server's own folder",
         Some(ManagingFolder::Applied) => "a folder that was applied from elsewhere",
     };
-    let is_same = object.content == content(want, object.content.owner.as_ref());
-    (!is_same).then_some(PlanProblem::OfOtherFolder { kind, name, by })
+    Some(PlanProblem::OfOtherFolder { kind, name, by })
 }
 
 fn update(object: &CatalogObject, want: &WantedObject, options: PlanOptions) -> Option<PlannedChange> {

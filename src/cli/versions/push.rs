@@ -30,7 +30,7 @@ pub(in crate::cli) struct Upload {
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// Upload only
-    #[arg(long, conflicts_with_all = ["canary", "shadow"])]
+    #[arg(long)]
     no_live: bool,
     /// Also when it fails its own fixtures, or looks up a table that nobody grants it
     #[arg(long)]

@@ -106,7 +106,8 @@ fn a_secret_is_kept_listed_and_deleted_and_never_shown() {
     let again = run(&["secret", "set", "crm"], "hunter2-one\nhunter2-two");
     assert!(said(&again).contains("already"), "{}", said(&again));
     assert_eq!(run(&["secret", "set", "empty"], "\n").status.code(), Some(1));
-    admin.made("destination", "spare", json!({"kind": "sqlite", "path": "secret:crm"}));
+    let spare = json!({"kind": "postgres", "host": "db.example", "user": "u", "dbname": "d", "password": "secret:crm"});
+    admin.made("destination", "spare", spare);
     let listed = admin.get("/api/v1/secrets");
     let secret = &listed["secrets"][0];
     let found = (&secret["name"], &secret["version"], &secret["used_by"], listed["secrets"].as_array().unwrap().len());

@@ -320,6 +320,9 @@ fn a_plan_is_applied_on_its_revision_or_not_at_all() {
     let made = plan(&test.snapshot(), &third, PlanOptions { prune: true, take_over: false, folder: None });
     assert!(matches!(&made.problems[..], [PlanProblem::NotManaged { name, .. }] if name == "mine"), "{made:?}");
     assert!(made.change(Authority::Program, Actor::default(), 0, SeededEntropy::new(0).as_ref()).is_none());
+    let same = [second.clone(), vec![WantedObject { spec: json!({}), ..source("mine", None, 1) }]].concat();
+    let made = plan(&test.snapshot(), &same, PlanOptions { prune: true, take_over: false, folder: None });
+    assert!(made.is_empty(), "it says what is there already: {made:?}");
     assert!(plan(&test.snapshot(), &second, ALL).is_empty());
     apply(&plan(&test.snapshot(), &third, ALL)).unwrap();
     let made = plan(&test.snapshot(), &[], ALL);
