@@ -178,7 +178,7 @@ mod tests {
         for (words, expected) in [
             (&["object", "get"][..], Some(NamedPlace::Kinds)),
             (&["object", "get", "source"], objects("source")),
-            (&["--json", "object", "--server", "http://x", "get", "source"], objects("source")),
+            (&["--json", "object", "get", "--server", "http://x", "source"], objects("source")),
             (&["object", "get", "--workspace", "default", "sync"], objects("sync")),
             (&["object", "get", "source", "web"], None),
             (&["object", "create", "source"], None),

@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, revision};
 use crate::error::CatalogError;
 use crate::object::{CatalogObject, ObjectKind, check_workspace};
 use crate::read::directory;
-use crate::references::{ObjectReference, references};
+use crate::references::{ObjectReference, judged_sources, references};
 use crate::rights::{ChangedObject, authorise_change};
 use crate::store::CatalogTransaction;
 
@@ -85,7 +85,8 @@ async fn load_named(
 ) -> Result<(), CatalogError> {
     let mut named = BTreeSet::new();
     for object in settled.iter().flat_map(|edit| edit.before.iter().chain(&edit.after)) {
-        let of_object = references(&object.content);
+        let mut of_object = references(&object.content);
+        of_object.extend(judged_sources(&object.content));
         let found = of_object.len();
         if found > NAMED_MAX {
             return Err(CatalogError::TooMany { what: "objects that one spec names", found, max: NAMED_MAX });
