@@ -1,4 +1,4 @@
-# make demo · make test · make check · make bench · make faults · make fuzz
+# make demo · make test · make check · make bench · make faults · make fuzz · make packages
 #
 # Each target does its own set-up and says what it does. Build output goes to CARGO_TARGET_DIR when that is set.
 
@@ -7,9 +7,10 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 COMPONENTS := $(TARGET)/release/guests/components
 TIDEGATE := $(TARGET)/release/tidegate
 WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),$(HOME)/.cache/tidegate/warehouses)
+STREAM_CACHE := $(if $(TIDEGATE_STREAM_CACHE),$(TIDEGATE_STREAM_CACHE),$(HOME)/.cache/tidegate/streams)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-.PHONY: help demo test check quick bench faults fuzz release deny components plugins build setup
+.PHONY: help demo test check quick bench faults fuzz release packages deny components plugins build setup
 
 help:
 	@echo "make demo    the main job from end to end: events in over HTTP, tables out (DEMO_ARGS= to stay up)"
@@ -17,8 +18,9 @@ help:
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
 	@echo "make release the binary for other machines, at most 60 MB; names and line tables in a file beside it"
-	@echo "make plugins the shipped destinations as components, for tidegate destination add"
-	@echo "make bench   speed, as ratios measured in one run (LONG=1: also 32 syncs, 400 columns, 50 million ids)"
+	@echo "make packages  archive, wheel, npm, Debian package, image, chart and bill of materials of it, each installed and tried"
+	@echo "make plugins the shipped destinations as components, and what runs scripts of the console"
+	@echo "make bench   speed, as ratios measured in one run (LONG=1: also 32 syncs, 400 columns, 50 million ids and events)"
 	@echo "make faults  an hour of kills, power cuts, failed disks, damage and unknown clients (MINUTES= SEEDS= CYCLES= SEED=)"
 	@echo "make fuzz    random bytes for the JSON scanner, the door, the log, manifests and YAML (FUZZ_SECONDS= each)"
 
@@ -50,6 +52,15 @@ release: build
 	@bytes=$$(stat -c %s $(DIST)/tidegate); test $$bytes -le $(BINARY_BYTES_MAX) || \
 	  { echo "the binary has $$bytes bytes, and may have $(BINARY_BYTES_MAX): see what became larger, or leave something out"; exit 1; }
 
+# They carry the shipped destinations when `make plugins` has built them.
+packages: release
+	@echo "== packing $(DIST)/tidegate into $(DIST)/packages"
+	packaging/all $(abspath $(DIST))/tidegate $(abspath $(DIST))/packages
+	@echo "== installing each of them into an empty folder"
+	tests/packaging/run $(abspath $(DIST))/tidegate $(abspath $(DIST))/packages
+	@echo "== the proxies of examples/ before a server (nginx and Caddy, where they are here)"
+	tests/proxies/run $(abspath $(DIST))/tidegate
+
 components: build
 	@echo "== building the functions into WebAssembly components"
 	@mkdir -p $(COMPONENTS)
@@ -62,6 +73,8 @@ plugins: build
 	@mkdir -p $(TARGET)/release/plugins
 	@for f in functions/destination/*/plugin.yaml; do d=$$(dirname $$f); \
 	  CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) destination build $$d --out $(TARGET)/release/plugins/$$(basename $$d).component.wasm || exit 1; done
+	@echo "== building what runs scripts of the web console"
+	@$(TIDEGATE) function build functions/transform/script --out $(TARGET)/release/plugins/script.component.wasm
 
 DEMO_ARGS ?= --once
 demo: components
@@ -72,14 +85,16 @@ demo: components
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) $(TIDEGATE) demo $(DEMO_ARGS) --components $(COMPONENTS) --log warn $$client
 
 test: setup
-	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium and slowhttptest by apt-get when root)"
+	@echo "== installing the real SDKs of the tests (npm, PyPI, Go, Maven; Chromium, slowhttptest and Prometheus by apt-get when root)"
 	@mkdir -p $(TARGET); set -o pipefail; TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup | tee $(TARGET)/sdk-setup.log
 	@echo "== installing the warehouses of the tests, and engines that read them back (apt-get when root; PyPI)"
 	@set -o pipefail; TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup | tee $(TARGET)/warehouse-setup.log
+	@echo "== installing the streams of the tests: Kafka's brokers, another client of them, a double of Pub/Sub (Maven, PyPI, Go; Java by apt-get when root)"
+	@set -o pipefail; TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) tests/streams/setup | tee $(TARGET)/stream-setup.log
 	@echo "== targets of other toolchains, whose components the tests pack (rustup)"
 	@if command -v rustup >/dev/null; then rustup target add wasm32-wasip1 wasm32-wasip2 || true; fi
 	@echo "== tests of the SDKs and of the guests, natively"
-	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs; fi
+	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs crates/source/browser/*.test.mjs; fi
 	cargo test --locked --manifest-path sdk/rust/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@if command -v go >/dev/null; then for p in sdk/go functions/destination/ga4/measure functions/destination/meta-capi/conversions; do \
@@ -88,12 +103,12 @@ test: setup
 	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
-	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules, changes and applies under kills (make faults runs them for an hour)"
-	cargo test --release --locked --features failpoints --test faults -- --short
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
+	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules, changes and applies under kills, streams, a quarantine that is retried, a replay, somebody forgotten (make faults runs them for an hour)"
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
-	@cat $(TARGET)/sdk-setup.log $(TARGET)/warehouse-setup.log $(TARGET)/skipped.log 2>/dev/null | grep '^skipped' || echo "nothing was skipped"
+	@cat $(TARGET)/sdk-setup.log $(TARGET)/warehouse-setup.log $(TARGET)/stream-setup.log $(TARGET)/skipped.log 2>/dev/null | grep '^skipped' || echo "nothing was skipped"
 
 check: setup deny
 	cargo fmt --check
@@ -118,10 +133,14 @@ bench: setup components
 	cargo bench --locked --bench postgres_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench clickhouse_load
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench lake_write
+	@TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) tests/streams/setup kafka client
+	TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo bench --locked --bench kafka_to_log
 	@if command -v npm >/dev/null; then CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) function build functions/bench/rewrite-js --out $(COMPONENTS)/rewrite-js.component.wasm; fi
 	@CARGO_TARGET_DIR=$(abspath $(TARGET))/release/guests $(TIDEGATE) destination build functions/destination/webhook --out $(COMPONENTS)/webhook.component.wasm
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) cargo bench --locked --bench end_to_end -- --webhook $(abspath $(COMPONENTS))/webhook.component.wasm \
 	  --chain $(abspath $(COMPONENTS))/utm-referrer.component.wasm $(if $(LONG),--long) $$(test -f $(COMPONENTS)/rewrite-js.component.wasm && echo --function $(abspath $(COMPONENTS))/rewrite-js.component.wasm)
+	cargo bench --locked --bench trace -- --events $(if $(LONG),50000000,2000000)
+	cargo bench --locked --features failpoints --bench fates
 
 # How long, how often. The seed is printed, and a run with the same seed has the same schedule. The power cuts take the seeds
 # from SEED on, or from 0.
@@ -132,6 +151,10 @@ MODULES ?= 1000000
 EXAMPLES ?= 2000
 CHANGES ?= 500
 APPLIES ?= 100
+STREAM_KILLS ?= 100
+QUARANTINED ?= 100000
+REPLAYED ?= 1000000
+FORGOTTEN ?= 1000000
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
@@ -141,9 +164,12 @@ faults: setup
 	@echo "== the admin API, asked what its document describes and what it does not: $(EXAMPLES) tries for each operation"
 	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup python
 	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_FUZZ_EXAMPLES=$(EXAMPLES) cargo test --release --locked --features failpoints --test it fuzzer
-	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules, $(CHANGES) changes, $(APPLIES) applies"
-	cargo test --release --locked --features failpoints --test faults -- \
-	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) --changes $(CHANGES) --applies $(APPLIES) $(if $(SEED),--seed $(SEED))
+	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules, $(CHANGES) changes, $(APPLIES) applies, $(STREAM_KILLS) kills among streams, $(QUARANTINED) events retried, $(REPLAYED) replayed, $(FORGOTTEN) among which somebody is forgotten"
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup postgres clickhouse lake
+	@TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) tests/streams/setup kafka client
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --features failpoints --test faults -- \
+	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) --changes $(CHANGES) --applies $(APPLIES) --stream-kills $(STREAM_KILLS) \
+	  --quarantined $(QUARANTINED) --replayed $(REPLAYED) --forgotten $(FORGOTTEN) $(if $(SEED),--seed $(SEED))
 
 FUZZ_TARGETS := json door frames manifest yaml
 FUZZ_SECONDS ?= 60

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use tidegate_event::destination::{Batch, Destination as _};
 use tidegate_event::{Event, EventId, EventKind, Position};
 use tidegate_warehouse::SyncPart;
-use tidegate_warehouse_lake::{LakePlace, LakeSettings};
+use tidegate_warehouse_lake::{LakeSettings, ObjectPlace};
 
 const EVENTS: u64 = 200_000;
 const BATCH: u64 = 50_000;
@@ -74,7 +74,7 @@ fn main() {
     let folder = tempfile::tempdir().expect("a folder");
     let part = SyncPart { sync: "bench".to_owned(), ..SyncPart::default() };
     let settings =
-        LakeSettings { merge_files_min: 0, ..LakeSettings::new(LakePlace::Folder(folder.path().to_owned())) };
+        LakeSettings { merge_files_min: 0, ..LakeSettings::new(ObjectPlace::Folder(folder.path().to_owned())) };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let mut lake = settings.check(&part).expect("settings").open();

@@ -7,38 +7,55 @@
 //! * Nothing is answered to anybody without a token or a session but that it is missing, and what people sign in by. Every request passes
 //!   one function before its handler: [`access::authorise`] below `/admin`, and `v1::permit` below `/api/v1`, which asks the catalog.
 //! * Where a session lets a request in, a page of this server has sent it: nothing is changed for one of another site.
+//! * `/livez` and `/readyz` are answered to everybody, and `/metrics` to whoever shows its token, or as the settings say.
 //! * Every body, wait, list and queue is bounded.
 //! * Every refusal is a problem of RFC 9457 with a `code` and a `fix`, and settings marked secret are never shown.
 //! * `/api/openapi.json` is made from the handlers and the types that they take and give.
+//! * Pages for people are no part of it: whoever builds it brings them ([`AdminPages`]), and they ask it what they show.
 //! * There is no CORS: no web page of another origin can ask anything.
 //!
 //! Three doors, like every source: [`AdminSettings`] are checked by whoever builds them, [`AdminApi::open`] binds, [`AdminApi::run`]
 //! serves. This part does not know how events flow.
 
 pub mod access;
+mod alerts;
+mod archive;
 mod builds;
 mod change;
+mod consents;
+pub mod conservation;
 mod cookies;
 mod destinations;
 mod engines;
 mod extract;
 mod functions;
+mod health;
+mod recent_answer;
 mod login;
 mod logs;
+mod masked_fields;
+mod metrics;
+mod open_streams;
 mod openapi;
+mod page_asker;
+mod quarantine;
+mod queries;
 mod refusal;
 mod reload;
+mod scripts;
+mod sent_blobs;
+mod shared_body;
 mod sign_in_tries;
+mod streams;
+mod traces;
 mod tries;
 mod v1;
 mod write_keys;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,8 +65,7 @@ use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -58,26 +74,53 @@ use tidegate_api_types::reload::RunningNow;
 use tidegate_api_types::workspace::FolderDocument;
 use tidegate_catalog::{Catalog, CatalogError, ObjectKind, WantedObject};
 use tidegate_delivery::DestinationLogs;
-use tidegate_net::{self as net, Caller, HttpReply, Network, Peer, Port, RequestBody, Service};
+use tidegate_log::LogPartitions;
+use tidegate_metrics::EngineMetrics;
+use tidegate_net::{self as net, Caller, HttpReply, Network, Peer, Port, PortTls, ReplyBody, RequestBody, Service};
 use tidegate_oidc::LoginSettings;
+use tidegate_pipeline::sync::Consent;
+use tidegate_pipeline::tap::EventTaps;
 use tidegate_process::clock;
 use tidegate_registry::VersionStore;
 use tidegate_source::http::Entrance;
+use tidegate_source::streams::StreamSources;
 use tidegate_state::{self as state, State};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tower_service::Service as _;
 
 pub use access::WORKSPACE_DEFAULT;
 use access::{Denied, Guard, Principal};
+pub use alerts::{AlertOrder, AskedAlerts};
+pub use archive::{LookIntoArchive, LookingIntoArchive};
+pub use consents::withhold_pending;
+use conservation::RecountEvents;
 use cookies::{CookieUse, RequestOrigin};
 use login::LoginState;
+pub use masked_fields::MaskedField;
+use metrics::MetricsReader;
+pub use metrics::MetricsSettings;
+use open_streams::OpenStreams;
+pub use open_streams::StreamRoom;
+pub use page_asker::{AdminPages, PageAsker};
+pub use quarantine::{FindOriginal, ProposedChange, TryEntriesOrder, TryQuarantined, TryingEntries, entry_filter_of};
+pub use queries::{QueryRefusal, WarehouseQueries};
+use recent_answer::RecentAnswer;
 use refusal::ApiRefusal;
 pub use reload::{ALL_THAT_END, OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
-pub use tries::{TriedSample, TryObjects, TryOrder, TryRefusal, Trying};
+use sent_blobs::SentBlobs;
+use shared_body::{SharedBody, reply};
+pub use streams::shown_stream;
+pub use traces::{TraceEvents, TraceOrder, TracingEvents};
+pub use tries::{
+    TriedCode, TriedSample, TryFunctionOrder, TryFunctions, TryObjects, TryOrder, TryRefusal, Trying, TryingFunction,
+};
 pub use write_keys::KeyOrder;
 
 /// Opens the state file for one request.
 pub type OpenState = Box<dyn Fn() -> Result<State, state::StateError> + Send + Sync>;
+
+/// Says when a record of a partition was received, microseconds since the epoch.
+pub type ReceivedAt = Box<dyn Fn(u16, u64) -> Option<i64> + Send + Sync>;
 
 /// All that the API needs to know.
 pub struct AdminSettings {
@@ -89,10 +132,15 @@ pub struct AdminSettings {
     pub write_keys: mpsc::Sender<KeyOrder>,
     pub catalog: CatalogSettings,
     pub login: LoginSettings,
+    /// Where clients send events to, as people are told.
+    pub events_url: String,
     /// Whose word counts for the address of a client, and for whether it speaks TLS.
     pub trusted_proxies: Vec<Network>,
     pub limits: AdminLimits,
     pub connections: net::ConnectionLimits,
+    pub metrics: MetricsSettings,
+    /// How the port speaks TLS, if it does.
+    pub tls: Option<Arc<PortTls>>,
 }
 
 /// An environment that runs.
@@ -106,9 +154,49 @@ pub struct EngineSettings {
     pub reloads: mpsc::Sender<ReloadRequest>,
     /// Tries objects out.
     pub tries: TryObjects,
+    /// Tries functions out.
+    pub function_tries: TryFunctions,
+    /// Tries quarantined events.
+    pub entry_tries: TryQuarantined,
+    /// Finds out what has become of events.
+    pub traces: TraceEvents,
+    /// Where events are offered to whoever listens.
+    pub taps: EventTaps,
+    /// What it counts while it works.
+    pub metrics: EngineMetrics,
+    pub log: LogPartitions,
+    /// When the first record of a partition at or behind an offset was received, as far as that can be told.
+    pub received_at: ReceivedAt,
+    /// Finds the records that quarantined events came in.
+    pub originals: FindOriginal,
+    /// Counts the records of the log once more.
+    pub recount: RecountEvents,
+    /// Looks for texts in the archive of the log, where there is one.
+    pub archive: Option<LookIntoArchive>,
+    /// Told that a job of the quarantine has begun.
+    pub retries: Arc<Notify>,
+    /// Told that a job has begun that forgets somebody.
+    pub forgets: Arc<Notify>,
+    /// Told that a replay has begun, or is over.
+    pub replays: Arc<Notify>,
+    pub alerts: AskedAlerts,
+    /// Told that a rebuild has begun, shall swap, or is over.
+    pub rebuilds: Arc<Notify>,
+    pub queries: WarehouseQueries,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The streams that its sources read.
+    pub streams: StreamSources,
     pub store: VersionStore,
     pub running: Running,
     pub open_state: OpenState,
+}
+
+impl EngineSettings {
+    /// The fields of events that stay masked for somebody who may see them otherwise.
+    fn masked_for(&self, is_admin: bool) -> Vec<MaskedField> {
+        if is_admin { Vec::new() } else { self.names.borrow().masked.clone() }
+    }
 }
 
 /// What the workspace that runs says of names.
@@ -120,8 +208,29 @@ pub struct WorkspaceNames {
     pub functions: BTreeSet<String>,
     /// Of each destination plugin that the workspace has a file for, the syncs that use it.
     pub syncs: BTreeMap<String, Vec<String>>,
+    /// Of each sync, its source.
+    pub sync_sources: BTreeMap<String, String>,
     /// Of each function, the tables that the workspace grants it.
     pub granted: BTreeMap<String, BTreeSet<String>>,
+    /// Of each sync, what becomes of an event that goes to its destination once more.
+    pub repeats: BTreeMap<String, SyncRepeats>,
+    /// The consent that syncs need, of those that need any.
+    pub consents: BTreeMap<String, Consent>,
+    /// Fields of events that only admins of the workspace see.
+    pub masked: Vec<MaskedField>,
+}
+
+/// What becomes of an event that goes to a destination once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncRepeats {
+    /// It is known by its id, and is no second row.
+    KnownById,
+    /// It is a second row.
+    StoredAgain,
+    /// It is a second message of a stream.
+    WrittenAgain,
+    /// A plugin sends it again.
+    SentAgain,
 }
 
 /// Makes of a document of a folder what it wants of a workspace of the catalog.
@@ -194,6 +303,12 @@ impl Default for AdminLimits {
     }
 }
 
+/// Has browsers come over TLS alone for a year.
+const HTTPS_ALONE: &str = "max-age=31536000";
+
+/// The media type of answers that go on.
+const EVENT_STREAM: &str = "text/event-stream";
+
 /// Connections at once, unless file descriptors are short.
 pub const CONNECTIONS_MAX: usize = 64;
 
@@ -207,9 +322,23 @@ pub struct AdminApi {
 struct SharedApi {
     settings: AdminSettings,
     login: LoginState,
+    sent: SentBlobs,
+    /// The numbers of the server, as they were scraped last.
+    scraped: RecentAnswer<Bytes>,
+    /// What keeps it from accepting events.
+    unready: RecentAnswer<Vec<Value>>,
+    /// What activity was asked for of late.
+    activities: v1::RecentActivities,
+    streams: OpenStreams,
 }
 
+/// The port: the API, and the pages beside it.
 struct AdminDoor {
+    api: Arc<ApiDoor>,
+    pages: AdminPages,
+}
+
+struct ApiDoor {
     shared: Arc<SharedApi>,
     guard: Guard,
     router: Router,
@@ -220,14 +349,19 @@ impl AdminApi {
     ///
     /// # Errors
     /// The address is taken or not ours.
-    pub fn open(listen: SocketAddr, settings: AdminSettings) -> std::io::Result<Self> {
+    pub fn open(listen: SocketAddr, settings: AdminSettings, pages: AdminPages) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
+        let port = port.with_tls(settings.tls.clone());
         let guard = Guard::new(settings.token_file.clone(), settings.limits.wrong_tokens_max);
         let key = settings.catalog.catalog.derived_key("signing in");
         let login = LoginState::new(settings.login.clone(), &key, settings.trusted_proxies.clone());
-        let shared = Arc::new(SharedApi { settings, login });
+        let (sent, scraped, unready) = (SentBlobs::default(), RecentAnswer::default(), RecentAnswer::default());
+        let streams = OpenStreams::new(settings.connections.connections_max);
+        let activities = v1::RecentActivities::default();
+        let shared = Arc::new(SharedApi { settings, login, sent, scraped, unready, activities, streams });
         let router = router(&shared);
-        Ok(Self { port, door: Arc::new(AdminDoor { shared, guard, router }) })
+        let api = Arc::new(ApiDoor { shared, guard, router });
+        Ok(Self { port, door: Arc::new(AdminDoor { api, pages }) })
     }
 
     /// The address that it listens on, with the port that was chosen.
@@ -251,6 +385,10 @@ fn router(shared: &Arc<SharedApi>) -> Router {
     router
         .route(path::OPENAPI, axum::routing::get(async move || (shown, document)))
         .route_layer(middleware::from_fn_with_state(Arc::clone(shared), authorised))
+        // These say themselves who may have them.
+        .route(path::METRICS, axum::routing::get(metrics::show))
+        .route(path::LIVE, axum::routing::get(health::live))
+        .route(path::READY, axum::routing::get(health::ready))
         .fallback(async || ApiRefusal::not_found())
         .method_not_allowed_fallback(async || ApiRefusal::wrong_method())
         .with_state(Arc::clone(shared))
@@ -284,33 +422,59 @@ impl Service for AdminDoor {
     async fn answer(&self, request: hyper::Request<RequestBody>, peer: Peer) -> HttpReply {
         let (mut head, body) = request.into_parts();
         let body = SharedBody(Arc::new(Mutex::new(body)));
-        let response = match self.admit(&mut head, peer.address.ip()).await {
-            Ok(()) => {
-                let request = Request::from_parts(head, axum::body::Body::new(body.clone()));
-                // It is always ready and never fails.
-                self.router.clone().call(request).await.unwrap_or_else(|never| match never {})
-            }
-            Err(refusal) => refusal.into_response(),
+        let is_for_https_alone = peer.over_tls && !login::is_of_this_machine(&head.headers);
+        let sent = axum::body::Body::new(body.clone());
+        let response = if (self.pages.has)(head.uri.path()) {
+            let asker = PageAsker::new(&self.api, &head, peer);
+            head.extensions.insert(asker);
+            answered(&self.pages.router, Request::from_parts(head, sent)).await
+        } else {
+            self.api.call(head, sent, peer).await
         };
-        self.drain(body).await;
-        let (head, body) = response.into_parts();
-        reply(head, body.collect().await.map(|body| body.to_bytes()).unwrap_or_default())
+        self.api.drain(body).await;
+        let (mut head, body) = response.into_parts();
+        if is_for_https_alone {
+            head.headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ALONE));
+        }
+        if head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM) {
+            return reply(head, ReplyBody::streamed(body));
+        }
+        reply(head, ReplyBody::whole(body.collect().await.map(|body| body.to_bytes()).unwrap_or_default()))
     }
 
     fn too_slow(&self) -> HttpReply {
         let (head, body) = ApiRefusal::too_slow().into_answer().into_parts();
-        reply(head, body)
+        reply(head, ReplyBody::whole(body))
     }
 }
 
-impl AdminDoor {
+/// What a router answers: it is always ready and never fails.
+async fn answered(router: &Router, request: Request) -> Response {
+    router.clone().call(request).await.unwrap_or_else(|never| match never {})
+}
+
+impl ApiDoor {
+    /// Answers a request that came from `peer`.
+    async fn call(&self, mut head: Parts, body: axum::body::Body, peer: Peer) -> Response {
+        match self.admit(&mut head, peer).await {
+            Ok(()) => answered(&self.router, Request::from_parts(head, body)).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
     /// Tells who asks, and from where: handlers find it with the request. Whoever wants to sign in is nobody yet.
-    async fn admit(&self, head: &mut Parts, peer: IpAddr) -> Result<(), ApiRefusal> {
+    async fn admit(&self, head: &mut Parts, peer: Peer) -> Result<(), ApiRefusal> {
         let login = &self.shared.login;
-        let (address, over_tls) = (login.address(&head.headers, peer), login.over_tls(&head.headers, peer));
+        let (address, over_tls) =
+            (login.address(&head.headers, peer.address.ip()), login.over_tls(&head.headers, peer));
         head.extensions.insert(v1::AskedFrom(address.to_string()));
         head.extensions.insert(over_tls);
-        if v1::is_open(head.uri.path()) {
+        let asked = head.uri.path();
+        if v1::is_open(asked) || health::is_probe(asked) {
+            return Ok(());
+        }
+        if asked == path::METRICS && self.shared.settings.metrics.admits(&head.headers) {
+            head.extensions.insert(MetricsReader);
             return Ok(());
         }
         // A token in a header counts before a cookie, and never both.
@@ -335,11 +499,7 @@ impl AdminDoor {
     }
 
     async fn principal(&self, headers: &HeaderMap, caller: Caller) -> Result<Principal, ApiRefusal> {
-        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| {
-            let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        });
+        let token = bearer(headers);
         match token.filter(|token| tidegate_catalog::is_token_text(token)) {
             Some(token) => self.acting(token, caller).await,
             None => self.guard.admit(token, caller).map_err(ApiRefusal::from),
@@ -379,30 +539,8 @@ impl AdminDoor {
     }
 }
 
-/// A body that is still there when its handler has gone.
-#[derive(Clone)]
-struct SharedBody(Arc<Mutex<RequestBody>>);
-
-impl Body for SharedBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut body = self.0.lock();
-        Pin::new(&mut *body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.lock().is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.lock().size_hint()
-    }
-}
-
-/// Nothing that is said here is kept on the way.
-fn reply(mut head: hyper::http::response::Parts, body: Bytes) -> HttpReply {
-    head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    HttpReply::from_parts(head, Full::new(body))
+/// The token that a request shows in its header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

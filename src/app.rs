@@ -3,7 +3,12 @@
 //! the threads. What each environment has is in its [`engine`].
 
 mod admin;
+mod alert_messages;
+mod alert_snapshot;
+mod alerts;
+pub mod archive;
 mod background;
+pub mod backup;
 pub mod catalog;
 pub mod change_plan;
 mod compare;
@@ -15,39 +20,71 @@ pub mod declare;
 mod destinations;
 mod door;
 pub mod endings;
+mod entry_originals;
+mod entry_retries;
 mod engine;
+mod field_changes;
 pub mod findings;
 pub mod folder_watch;
 mod first_workers;
 mod followed_releases;
 mod followers;
+mod forget_jobs;
 pub mod inspect;
 mod instance_key;
 mod keeper;
+pub mod kept_json;
 mod key_follower;
 mod key_uses;
 mod granted_tables;
 mod live;
 pub mod live_versions;
+mod log_times;
 mod modes;
 mod active_runtimes;
 mod partitions;
+pub mod paths;
 pub mod rekey;
+mod recount;
+mod rebuild_batches;
+mod rebuild_target;
+mod rebuilds;
+mod replay_archive;
+mod replay_batches;
+mod replay_parts;
+mod replays;
+mod retention;
 mod removals;
+mod restored;
 mod running_door;
 mod running_environments;
 mod running_parts;
 pub mod running_report;
+mod running_streams;
 mod running_syncs;
 pub mod sample;
+mod shared_leases;
+mod span_export;
 mod starts;
 mod startup;
 mod stop;
+mod store_secrets;
+mod swap_locks;
+mod stream_checkpoints;
+pub mod stream_report;
 mod sync_cursors;
 mod sync_restart;
+pub mod table_comparison;
+mod tls_ports;
+pub mod tls_report;
 mod told_changes;
+mod tool_deletions;
+mod traces;
 mod tries;
+mod unloadable;
 mod unopened;
+mod waiting_consents;
+mod warehouse_queries;
 mod what_runs;
 
 use std::fs::File;
@@ -62,6 +99,7 @@ use tidegate_document::problem::Problem;
 use tidegate_log::{self as intake, Log};
 use tidegate_net::{self as net, descriptors};
 use tidegate_pipeline::refine;
+use tidegate_process::clock;
 use tidegate_registry as store;
 use tidegate_source::http::{IngestServer, IntakeCounts};
 use tidegate_state as state;
@@ -71,14 +109,17 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api;
 use crate::config::{MAIN_ENVIRONMENT, ReadEnvironment, Workspace};
-use admin::{Admin, AdminPortSettings};
+use admin::{Admin, AdminPortSettings, ProcessCounts};
 use background::Background;
 use catalog::OpenedCatalog;
 use engine::{ConnectedEngine, EndedEngine, ResolvedEnvironment, SharedEngineParts, WorkspaceEngine};
 use partitions::watch_over;
 use running_environments::RunningEnvironments;
 use running_syncs::Delivering;
+use shared_leases::SharedLeases;
+use span_export::SpanExport;
 use stop::Budget;
+use tls_ports::TlsPorts;
 use what_runs::WorkspacePlace;
 
 /// Why a server did not start, or did not end well.
@@ -109,6 +150,8 @@ pub enum AppError {
         #[source]
         cause: Box<AppError>,
     },
+    #[error(transparent)]
+    Archive(#[from] archive::ArchiveError),
     #[error(transparent)]
     Log(#[from] intake::LogError),
     #[error(transparent)]
@@ -151,6 +194,8 @@ pub enum AppError {
     Foreign { path: PathBuf, reason: String },
     #[error("could not start a thread: {0}")]
     Thread(std::io::Error),
+    #[error("spans cannot be sent: {0}; mend `traces` in tidegate.yaml")]
+    Traces(String),
     #[error("the disk failed; nothing accepted since is on it. Check the disk, then start again: the log recovers")]
     Poisoned,
 }
@@ -163,80 +208,6 @@ impl AppError {
             error if name == MAIN_ENVIRONMENT => error,
             error => Self::Environment { name: name.to_owned(), cause: Box::new(error) },
         }
-    }
-}
-
-/// Files in the data directory.
-pub mod paths {
-    use std::path::{Path, PathBuf};
-
-    #[must_use]
-    pub fn log(data: &Path) -> PathBuf {
-        data.join("log")
-    }
-
-    /// The dedup index of a partition.
-    #[must_use]
-    pub fn dedup(data: &Path, partition: u16) -> PathBuf {
-        tidegate_log::partition_dir(&data.join("dedup"), partition)
-    }
-
-    #[must_use]
-    pub fn state(data: &Path) -> PathBuf {
-        data.join("state.db")
-    }
-
-    #[must_use]
-    pub fn store(data: &Path) -> PathBuf {
-        data.join("store")
-    }
-
-    /// Files that were sent with documents, by their contents.
-    #[must_use]
-    pub fn sent_files(data: &Path) -> PathBuf {
-        store(data).join("files")
-    }
-
-    /// Which data directory it is.
-    #[must_use]
-    pub fn id(data: &Path) -> PathBuf {
-        data.join("id")
-    }
-
-    /// What the last check found damaged.
-    #[must_use]
-    pub fn findings(data: &Path) -> PathBuf {
-        data.join("findings.json")
-    }
-
-    /// What runs, and as of which revision.
-    #[must_use]
-    pub fn running(data: &Path) -> PathBuf {
-        data.join("running.json")
-    }
-
-    /// What the syncs need that drain.
-    #[must_use]
-    pub fn endings(data: &Path) -> PathBuf {
-        data.join("endings.json")
-    }
-
-    /// What there is, and who may do what with it.
-    #[must_use]
-    pub fn catalog(data: &Path) -> PathBuf {
-        data.join("catalog.db")
-    }
-
-    /// What the secrets of the catalog are sealed under.
-    #[must_use]
-    pub fn instance_key(data: &Path) -> PathBuf {
-        data.join("instance.key")
-    }
-
-    /// The hash of the admin token.
-    #[must_use]
-    pub fn admin(data: &Path) -> PathBuf {
-        data.join("admin.json")
     }
 }
 
@@ -254,6 +225,9 @@ pub struct App {
     /// Where syncs and their destinations run.
     background: Background,
     admin: Admin,
+    /// On their way to a collector.
+    spans: Option<SpanExport>,
+    tls: TlsPorts,
     /// Of the catalog: a token of the first admin, if that was made at this start, and the threads that have it open.
     catalog: (Option<SecretValue>, Vec<JoinHandle<()>>),
     /// Held for as long as the process uses the data directory.
@@ -270,6 +244,7 @@ impl App {
         let descriptors = descriptors::raise();
         let Some(main) = environments.first().map(|main| &main.workspace) else { return Err(AppError::NoWorkspace) };
         let (data, listen) = (main.data.clone(), listen.unwrap_or(main.listen));
+        let tls = TlsPorts::open(main).map_err(AppError::Problems)?;
         let lock = data_lock::lock(&data)?;
         modes::mend(&data);
         let known = OpenedCatalog::open_known(main).await?;
@@ -293,6 +268,7 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         let background = Background::start(cores).map_err(AppError::Thread)?;
         let functions = Pool::start(cores).map_err(AppError::Thread)?;
+        let spans = workspace.traces.as_ref().map(SpanExport::open).transpose().map_err(AppError::Traces)?;
         let shared = SharedEngineParts {
             background: background.handle(),
             workers: functions.workers(),
@@ -300,6 +276,8 @@ impl App {
             hasher: door::hasher(),
             environments: running,
             tries: tries::turns(),
+            leases: workspace.leases.as_ref().map(SharedLeases::new),
+            spans: spans.as_ref().map(SpanExport::board).unwrap_or_default(),
         };
         // Together: a destination that is away is waited for once.
         let opened = try_join_all(resolved.into_iter().map(|one| one.open(&shared))).await?;
@@ -315,12 +293,17 @@ impl App {
         let (connections, admin_connections) = connections(&workspace, descriptors);
         let counts = Arc::new(IntakeCounts::default());
         let behind_door = engines.iter().map(ConnectedEngine::behind_door).collect();
-        let settings = door::settings(&workspace, connections);
+        let settings = door::settings(&workspace, connections, tls.ingest.clone());
         let bound = IngestServer::open(listen, settings, behind_door, Arc::clone(&counts));
         let server = bound.map_err(|cause| AppError::Listen { address: listen, cause })?;
         let address = server.address().map_err(|cause| AppError::Listen { address: listen, cause })?;
-        let admin = Admin::open(AdminPortSettings::of(&workspace, admin_connections), &engines, &catalog)?;
+        let (intake, of_process) = (Arc::clone(&counts), shared.spans.clone());
+        let counted = ProcessCounts { intake, spans: of_process, started_us: clock::now_us() };
+        let door = (address, tls.ingest.is_some());
+        let admin = AdminPortSettings::of(&workspace, admin_connections, counted, tls.admin.clone(), door);
+        let admin = Admin::open(admin, &engines, &catalog)?;
         let first_token = catalog.first_token().await?;
+        tls.begin();
         // Last of all: a start that is refused changes nothing of this.
         engines.iter_mut().try_for_each(ConnectedEngine::advance)?;
         tracing::info!(
@@ -342,21 +325,23 @@ impl App {
             functions,
             background,
             admin,
+            spans,
+            tls,
             catalog: (first_token, catalog.threads),
             _lock: lock,
         })
     }
 
-    /// The address that it listens on.
+    /// Where it takes events.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn url(&self) -> String {
+        tls_ports::url(self.address, self.tls.ingest.is_some())
     }
 
-    /// The address of the admin API.
+    /// Where the admin API is.
     #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address
+    pub fn admin_url(&self) -> String {
+        tls_ports::url(self.admin.address, self.tls.admin.is_some())
     }
 
     /// The admin token, if it was made at this start; it is shown once.
@@ -389,10 +374,13 @@ impl App {
     /// # Errors
     /// The disk failed meanwhile.
     pub async fn run(self, stop: watch::Receiver<bool>, hung_up: mpsc::Receiver<()>) -> Result<(), AppError> {
-        let Self { server, engines, functions, background, admin, catalog, .. } = self;
+        let Self { server, engines, functions, background, admin, spans, tls, catalog, .. } = self;
         let (stop_server, server_stops) = watch::channel(false);
         let handle = background.handle();
         admin.run(&handle, &server_stops);
+        let (stop_spans, spans_stop) = watch::channel(false);
+        let sending = spans.map(|spans| handle.spawn(spans.run(spans_stop)));
+        handle.spawn(tls.follow_files(server_stops.clone()));
         let serving = tokio::spawn(server.run(server_stops.clone()));
         let (mut running, mut kept, mut orders) = (Vec::new(), Vec::new(), Vec::new());
         for engine in engines {
@@ -409,6 +397,10 @@ impl App {
         stop_server.send_replace(true);
         time.step("connections of clients", stop::SERVING_MAX, serving).await;
         let ended = join_all(running.into_iter().map(|engine| engine.end(time))).await;
+        stop_spans.send_replace(true);
+        if let Some(sending) = sending {
+            time.step("spans of requests", stop::SPANS_MAX, sending).await;
+        }
         drop(functions);
         let ending = tokio::task::spawn_blocking(move || background.end(stop::BACKGROUND_MAX));
         time.step("what worked in the background", stop::BACKGROUND_MAX, ending).await;

@@ -1,7 +1,9 @@
 //! The command line: one module for each command, results as tables for people or JSON for programs.
 //!
 //! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
-//! `plan` and `object diff` answer 2 when something is different, `plan` and `apply` 1 for problems too, `apply` 2 when something does not run yet; `audit verify` 2 when the log was altered.
+//! `plan` and `object diff` answer 2 when something is different, `plan` and `apply` 1 for problems too, `apply` 2 when something does not run yet; `audit verify` 2 when the log was altered;
+//! `compare` answers 1 when something is different and 2 when nothing could be compared, `contract diff` 1 when something would be newly blocked, `contract test` 1 when a case fails. `audit conservation`
+//! answers 1 when events are not accounted for, 2 when that cannot be told.
 
 /// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as
 /// it came.
@@ -16,37 +18,54 @@ macro_rules! eprintln {
 }
 
 mod admin;
+mod alert;
 mod apply;
 mod audit;
+mod backup;
+mod change_wish;
 mod check;
 mod client;
+mod compare;
 mod complete_names;
 mod completions;
 mod connections;
 mod context;
+mod contract;
+mod core_dumps;
 mod demo;
+mod draft;
 mod export;
 mod field_difference;
 mod function;
 mod init;
 mod login;
+mod man;
 mod object;
 mod out;
 mod pause;
 mod people;
 mod plan;
+mod privacy;
 mod promote;
 mod style;
 mod quarantine;
 mod reload;
+mod replay;
+mod restore;
 mod secret;
 mod secret_input;
 mod send;
 mod sent_files;
 mod serve;
 mod signals;
+mod source;
+mod sql;
 mod status;
+mod sync;
+mod tap;
 mod token;
+mod top;
+mod trace;
 mod traffic;
 mod versions;
 mod warehouse;
@@ -56,6 +75,7 @@ mod write_key;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::fs::Mode;
@@ -70,7 +90,7 @@ use crate::config::{Outline, ReadEnvironment, Workspace, read_environments};
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered\n\nWrite a plugin, in js, ts, rust, python, go or c:\n  tidegate function new lower-case --lang js\n  tidegate function test lower-case"
+    after_help = "First steps:\n  tidegate demo              see it work, nothing to set up\n  tidegate init shop         make a workspace\n  tidegate serve shop        run it\n  tidegate status shop       see what was accepted and delivered\n\nRead a stream (kafka, pubsub, kinesis; sources/kafka.yaml.example is one to begin with):\n  tidegate check shop --connect                   may it be read?\n  tidegate source stream orders                   how far it is, in each partition\n  tidegate source seek orders --to earliest       have it go on elsewhere\n\nWrite a plugin, in js, ts, rust, python, go or c:\n  tidegate function new lower-case --lang js\n  tidegate function test lower-case"
 )]
 struct Cli {
     /// Print results as JSON
@@ -82,6 +102,9 @@ struct Cli {
     /// Log as JSON lines
     #[arg(long, global = true)]
     log_json: bool,
+    /// Let the system write the memory of a crashed process to disk, secrets included
+    #[arg(long, global = true, hide = true, env = "TIDEGATE_CORE_DUMPS", value_parser = BoolishValueParser::new())]
+    core_dumps: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -96,6 +119,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Report every problem of a workspace, with file, line and fix; with --deep, every damaged file of its data
     Check(check::CheckArgs),
+    /// Copy a data directory while its server runs; verify a backup
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup
+    Restore(restore::RestoreArgs),
     /// Show what would change if another folder were run as the workspace, or applied to a running server
     Plan(plan::FolderPlanArgs),
     /// Make a running server's catalog say what a folder says, and what runs follow it
@@ -125,21 +152,52 @@ enum Command {
     /// API tokens of a running server
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Changes that wait for somebody else to approve them: list, show, approve, close
+    #[command(subcommand)]
+    Draft(draft::DraftCommand),
     /// Values that documents name as `secret:NAME` and that a running server shows to nobody: list, set, delete
     #[command(subcommand)]
     Secret(secret::SecretCommand),
     /// Write keys of a source of a running server: list, create, rotate, revoke
     #[command(subcommand)]
     WriteKey(write_key::WriteKeyCommand),
-    /// What was done on a running server, by whom
+    /// Streams that sources of a running server read, from Kafka, Pub/Sub or Kinesis: stream (how it is), seek (go on elsewhere)
+    #[command(subcommand)]
+    Source(source::SourceCommand),
+    /// What was done on a running server, by whom; whether events are conserved
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Send events from a file, or made-up ones at a rate, to a running server
     Send(send::SendArgs),
     /// Show what was accepted, delivered and quarantined, and how far each sync is behind
     Status(status::StatusArgs),
-    /// List the quarantined events, and why; purge them
+    /// Watch a running server: events in and out, syncs, functions, destinations, write keys, alerts
+    Top(top::TopArgs),
+    /// List the quarantined events, and why; try, retry, edit, export, purge them
     Quarantine(quarantine::QuarantineArgs),
+    /// Contracts of events: infer from traffic, compare, test, watch for drift, import from other products
+    #[command(subcommand)]
+    Contract(contract::ContractCommand),
+    /// What has become of single events of a running server, by id, user, name and time
+    Trace(trace::TraceArgs),
+    /// Read the tables of a SQLite destination of a running server by SQL
+    Sql(sql::SqlArgs),
+    /// Watch events pass a running server, and what functions and syncs make of them
+    Tap(tap::TapArgs),
+    /// Give a part of the log to a sync of a running server once more
+    Replay(replay::ReplayArgs),
+    /// The replays of a running server: list, show, cancel
+    #[command(subcommand)]
+    Replays(replay::ReplaysCommand),
+    /// Alerts of a running server, and who is told: list, show, test, mute, unmute, history
+    #[command(subcommand)]
+    Alert(alert::AlertCommand),
+    /// Make the tables of a sync of a running server anew beside the old ones, and swap them: rebuild, swap, rebuilds
+    #[command(subcommand)]
+    Sync(sync::SyncCommand),
+    /// Leave somebody out from now on, or forget what there is about them: suppress, unsuppress, list, forget, status, report, verify, warehouses
+    #[command(subcommand)]
+    Privacy(Box<privacy::PrivacyCommand>),
     /// Write functions: make, build, test, measure, check; upload, try, roll back
     #[command(subcommand)]
     Function(function::FunctionCommand),
@@ -151,11 +209,16 @@ enum Command {
     /// The tables of warehouses: see what would be done to them
     #[command(subcommand)]
     Warehouse(warehouse::WarehouseCommand),
+    /// Compare the tables that were written here with those of Segment, RudderStack or Hightouch for the same time
+    Compare(compare::CompareArgs),
     /// The admin token of a server, and the key that its secrets are sealed under
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Print a completion script for your shell
     Completions(completions::CompletionsArgs),
+    /// Write manual pages into a folder; packages carry them
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// What may stand next on a command line, by the words before; completion scripts ask
     #[command(hide = true)]
     CompleteNames(complete_names::CompleteNamesArgs),
@@ -169,7 +232,15 @@ impl Command {
     const fn writes_data(&self) -> bool {
         matches!(
             self,
-            Self::Serve(_) | Self::Demo(_) | Self::Check(_) | Self::Status(_) | Self::Quarantine(_) | Self::Admin(_)
+            Self::Serve(_)
+                | Self::Demo(_)
+                | Self::Check(_)
+                | Self::Status(_)
+                | Self::Quarantine(_)
+                | Self::Admin(_)
+                | Self::Audit(_)
+                | Self::Backup(_)
+                | Self::Restore(_)
         )
     }
 }
@@ -286,6 +357,10 @@ fn command() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    // The child that compiles has the limit of whoever starts it, and touches no file.
+    if !cli.core_dumps && !matches!(cli.command, Command::CompileComponent { .. }) {
+        core_dumps::forbid();
+    }
     let look = match (cli.log_json, out::is_coloured(out::Stream::Error)) {
         (true, _) => LogLook::Json,
         (false, true) => LogLook::Coloured,
@@ -305,6 +380,8 @@ fn command() -> ExitCode {
         Command::Serve(args) => serve::run(&args, json),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, json),
+        Command::Backup(args) => backup::run(&args, json),
+        Command::Restore(args) => restore::run(&args, json),
         Command::Plan(args) => plan::run(&args, json),
         Command::Apply(args) => apply::run(&args, json),
         Command::Promote(args) => promote::run(&args, json),
@@ -317,18 +394,32 @@ fn command() -> ExitCode {
         Command::User(command) => people::run_user(&command, json),
         Command::Role(command) => people::run_role(&command, json),
         Command::Token(command) => token::run(&command, json),
+        Command::Draft(command) => draft::run(&command, json),
         Command::Secret(command) => secret::run(&command, json),
         Command::WriteKey(command) => write_key::run(&command, json),
+        Command::Source(command) => source::run(&command, json),
         Command::Audit(command) => audit::run(&command, json),
         Command::Send(args) => send::run(&args, json),
         Command::Status(args) => status::run(&args, json),
+        Command::Top(args) => top::run(&args, json),
         Command::Quarantine(args) => quarantine::run(&args, json),
+        Command::Contract(command) => contract::run(&command, json),
+        Command::Trace(args) => trace::run(&args, json),
+        Command::Sql(args) => sql::run(&args, json),
+        Command::Tap(args) => tap::run(&args, json),
+        Command::Replay(args) => replay::run(&args, json),
+        Command::Replays(command) => replay::run_replays(&command, json),
+        Command::Alert(command) => alert::run(&command, json),
+        Command::Sync(command) => sync::run(&command, json),
+        Command::Privacy(command) => privacy::run(&command, json),
         Command::Function(command) => function::run(&command, json),
         Command::Destination(command) => function::run_destination(&command, json),
         Command::Wit(args) => wit::run(&args, json),
         Command::Warehouse(command) => warehouse::run(&command, json),
+        Command::Compare(args) => compare::run(&args, json),
         Command::Admin(command) => admin::run(&command, json),
         Command::Completions(args) => completions::run::<Cli>(&args),
+        Command::Man(args) => man::run::<Cli>(&args),
         Command::CompleteNames(args) => complete_names::run::<Cli>(&args),
         Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {
             Ok(ExitCode::from(store::compile_child(memory_bytes_max, cpu_seconds_max)))

@@ -6,6 +6,8 @@
 /// The admin API: uploads, pointers, logs, behind one token.
 pub mod api;
 
+/// The web pages: what the API answers, for people.
+pub mod console;
 /// The warehouses that there are.
 pub mod warehouses;
 /// Text to a configuration that cannot be wrong.

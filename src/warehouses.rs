@@ -3,10 +3,13 @@
 use tidegate_event::destination::{Destination, Failure};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::capabilities::Capabilities;
-use tidegate_warehouse::plan::{PlannedPlace, WarehousePlan};
+use tidegate_warehouse::forget::ForgetDialect;
+use tidegate_warehouse::plan::{FoundRow, PlannedPlace, WarehousePlan};
 use tidegate_warehouse::rights::{self, Right};
 use tidegate_warehouse::schema_cache::FoundSchema;
+use tidegate_warehouse::swap::{TableSwap, impossible};
 use tidegate_warehouse::table::Limits;
+use tidegate_warehouse::table_reader::TableReader;
 use tidegate_warehouse_clickhouse as clickhouse;
 use tidegate_warehouse_lake as lake;
 use tidegate_warehouse_postgres as postgres;
@@ -46,6 +49,18 @@ impl WarehouseSettings {
                 snowflake::LoadMode::Staged => &snowflake::CAPABILITIES,
                 snowflake::LoadMode::Streaming => &snowflake::CAPABILITIES_STREAMING,
             },
+        }
+    }
+
+    /// How it spells statements that remove somebody.
+    #[must_use]
+    pub const fn forget_dialect(&self) -> ForgetDialect {
+        match self {
+            Self::Sqlite(_) => ForgetDialect::Sqlite,
+            Self::Postgres(_) => ForgetDialect::Postgres,
+            Self::ClickHouse(_) => ForgetDialect::ClickHouse,
+            Self::Snowflake(_) => ForgetDialect::Snowflake,
+            Self::Lake(_) => ForgetDialect::Lake,
         }
     }
 
@@ -156,6 +171,29 @@ impl WarehouseSettings {
         })
     }
 
+    /// Prepares to read the rows of a schema, whoever has written them. Nothing need be reachable yet.
+    ///
+    /// # Errors
+    /// The settings cannot be used, or rows of this kind of warehouse cannot be read.
+    pub fn reader(&self, schema: Option<&str>) -> Result<Box<dyn TableReader>, Failure> {
+        let part = SyncPart { sync: "compare".to_owned(), schema: schema.map(str::to_owned), ..SyncPart::default() };
+        Ok(match self {
+            Self::Sqlite(settings) => Box::new(settings.clone().check(&part)?.reader()),
+            Self::Postgres(settings) => Box::new(settings.check(&part)?.reader()),
+            Self::ClickHouse(settings) => Box::new(settings.clone().check(&part)?.reader()?),
+            Self::Snowflake(_) | Self::Lake(_) => {
+                let title = self.capabilities().title;
+                return Err(Failure::Stop {
+                    reason: format!(
+                        "rows of {title} are not read here: only SQLite, PostgreSQL and ClickHouse are compared"
+                    ),
+                    advice: "have a further sync write the same source to one of them, and compare that".to_owned(),
+                    cause: None,
+                });
+            }
+        })
+    }
+
     /// What the router may do in one sync's part; changes nothing.
     ///
     /// # Errors
@@ -167,7 +205,7 @@ impl WarehouseSettings {
             Self::ClickHouse(settings) => settings.clone().check(part)?.rights().await,
             Self::Snowflake(settings) => settings.clone().check(part)?.open()?.rights().await,
             Self::Lake(settings) => Ok(match &settings.place {
-                lake::LakePlace::Folder(folder) => rights::of_a_path(folder),
+                lake::ObjectPlace::Folder(folder) => rights::of_a_path(folder),
                 _ => vec![Right::unknown(
                     format!("write below {}", settings.place),
                     "it could be read; whether it can be written is seen with the first batch, for nothing was written now",
@@ -187,6 +225,77 @@ impl WarehouseSettings {
             Self::ClickHouse(settings) => settings.clone().check(part)?.find().await,
             Self::Lake(settings) => lake::LakeSettings::clone(settings).check(part)?.find().await,
             Self::Snowflake(settings) => settings.clone().check(part)?.open()?.find().await,
+        }
+    }
+
+    /// Whether tables that were made anew can take the place of those that are read.
+    ///
+    /// # Errors
+    /// They cannot; what to do instead.
+    pub fn can_swap(&self) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+            Self::ClickHouse(_) | Self::Snowflake(_) | Self::Lake(_) => Err(impossible(self.capabilities().title)),
+        }
+    }
+
+    /// What stands in the name of a schema where a sync names none; nothing where its tables have no prefix then.
+    #[must_use]
+    pub fn schema_default(&self) -> Option<&str> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(settings) => Some(&settings.schema),
+            Self::ClickHouse(settings) => Some(&settings.database),
+            Self::Lake(settings) => Some(&settings.schema),
+            Self::Snowflake(settings) => Some(&settings.schema),
+        }
+    }
+
+    /// Has tables that were made anew take the place of those that are read: all of them or none. One that was done before is done.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    pub async fn swap(&self, swap: &TableSwap) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(settings) => {
+                let (settings, swap) = (settings.clone(), swap.clone());
+                let ended = |cause: tokio::task::JoinError| Failure::Retry {
+                    reason: "the tables could not be swapped".to_owned(),
+                    cause: Some(Box::new(cause)),
+                };
+                tokio::task::spawn_blocking(move || settings.swap(&swap)).await.map_err(ended)?
+            }
+            Self::Postgres(settings) => settings.swap(swap).await,
+            Self::ClickHouse(_) | Self::Snowflake(_) | Self::Lake(_) => Err(impossible(self.capabilities().title)),
+        }
+    }
+
+    /// The statement that shows the rows of a table with an id.
+    #[must_use]
+    pub fn id_query(&self, part: &SyncPart, table: &str, id: &str) -> String {
+        let name = match self {
+            Self::ClickHouse(_) => clickhouse::quoted(table),
+            Self::Snowflake(_) => postgres::quoted(&table.to_uppercase()),
+            Self::Sqlite(_) | Self::Postgres(_) | Self::Lake(_) => postgres::quoted(table),
+        };
+        let schema = self.schema_sql(part);
+        let from = if schema.is_empty() { name } else { format!("{schema}.{name}") };
+        let literal = match self {
+            Self::ClickHouse(_) | Self::Snowflake(_) => id.replace('\\', "\\\\").replace('\'', "\\'"),
+            Self::Sqlite(_) | Self::Postgres(_) | Self::Lake(_) => id.replace('\'', "''"),
+        };
+        format!("SELECT * FROM {from} WHERE id = '{literal}'")
+    }
+
+    /// The rows of a table with an id; `None` of a warehouse that is not asked for single rows. Changes nothing.
+    ///
+    /// # Errors
+    /// The warehouse cannot be asked.
+    pub async fn rows_with_id(&self, part: &SyncPart, table: &str, id: &str) -> Result<Option<Vec<FoundRow>>, Failure> {
+        match self {
+            Self::Sqlite(settings) => settings.clone().check(part)?.rows_with_id(table, id).map(Some),
+            Self::Postgres(settings) => settings.check(part)?.rows_with_id(table, id).await.map(Some),
+            Self::ClickHouse(_) | Self::Snowflake(_) | Self::Lake(_) => Ok(None),
         }
     }
 }

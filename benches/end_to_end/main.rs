@@ -6,11 +6,12 @@
 //! latency counts from the moment at which a request should have been sent.
 //!
 //! `cargo bench --bench end_to_end -- --seconds 5`; `--drain` for the whole path and
-//! `--ack` for acknowledgements beside a backlog alone; `--program PATH`
+//! `--ack` for acknowledgements beside a backlog alone, `--console` for what viewers of the console cost; `--program PATH`
 //! for another build of the server; `--against PATH` for two builds in turns.
 
 mod ack;
 mod against;
+mod console;
 mod drain;
 mod freshness;
 mod load;
@@ -47,6 +48,10 @@ fn main() {
     }
     if has("--drain") {
         drain::measure(&runtime);
+        return;
+    }
+    if has("--console") {
+        console::measure(&runtime, has("--quick"));
         return;
     }
     if has("--ack") {
@@ -87,6 +92,7 @@ fn main() {
     runtime.block_on(freshness::measure(length * 4));
     ack::measure(&runtime, true);
     ack::neighbours(&runtime, true);
+    console::measure(&runtime, true);
 }
 
 fn row(name: &str, outcome: &Outcome, server: &Process, floor: Option<&Outcome>) {

@@ -25,6 +25,8 @@ pub struct Process {
     _stdout: BufReader<ChildStdout>,
     dir: Option<TempDir>,
     pub address: String,
+    /// The port of the console and the admin API; nothing of the floor.
+    pub admin: String,
     pub key: String,
 }
 
@@ -97,7 +99,8 @@ impl Process {
         stdout.read_line(&mut line).expect("a line");
         let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let address = ready["url"].as_str().expect("an address").trim_start_matches("http://").to_owned();
-        Self { child, _stdout: stdout, dir, address, key }
+        let admin = ready["admin"].as_str().unwrap_or_default().trim_start_matches("http://").to_owned();
+        Self { child, _stdout: stdout, dir, address, admin, key }
     }
 
     /// CPU seconds so far and peak memory in bytes.

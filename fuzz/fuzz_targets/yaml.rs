@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     DIR.with_borrow_mut(|dir| {
         let dir = dir.get_or_insert_with(|| {
             let dir = TempDir::new().expect("a folder");
-            init(&dir.path().join("w")).expect("a workspace");
+            init(&dir.path().join("w"), false).expect("a workspace");
             dir
         });
         let workspace = dir.path().join("w");

@@ -180,3 +180,12 @@ export function classifyByKey(answer) {
   const refused = response.status === 401 || (response.status === 403 && answerOf(response));
   return refused ? disable("unauthorized", excerpt(response)) : classifyByStatus(answer);
 }
+
+/**
+ * What the answer to a deletion means: as `classifyByKey`, and a 404 in JSON says that the tool has nobody of that name, so
+ * that nothing is left to delete.
+ */
+export function classifyDeletion(answer) {
+  const { response } = answer;
+  return response.status === 404 && answerOf(response) ? "delivered" : classifyByKey(answer);
+}

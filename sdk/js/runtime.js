@@ -1,6 +1,6 @@
 // What stands between a plugin and the host. The engine is QuickJS: ES2023, no DOM, no Node, no timers, no network.
 
-import { classifyByStatus } from "./delivery.js";
+import { classifyByStatus, classifyDeletion } from "./delivery.js";
 import { PluginError, RetryBatch, hasNotFinite, kind, text, toHostJson, toJson } from "./errors.js";
 
 /** What the host grants; filled in by the entry file before any event arrives. */
@@ -316,8 +316,20 @@ export function fieldsWorld(plugin, services) {
 export function destinationWorld(plugin, services) {
   Object.assign(granted, services);
   needs(plugin, "prepare");
+  const { prepare, classify } = planned((...given) => plugin.prepare(...given), (...given) => (plugin.classify ?? classifyByStatus)(...given));
+  return { lifecycle: lifecycle(plugin), destination: { prepare, classify } };
+}
+
+/** The export of a plugin whose manifest says `forget: true`. `destinationWorld` comes first. */
+export function forgetWorld(plugin) {
+  needs(plugin, "forget");
+  return planned((...given) => plugin.forget(...given), (...given) => (plugin.classifyForget ?? classifyDeletion)(...given));
+}
+
+/** What plans requests and reads their answers, as the host calls it. */
+function planned(prepareBatch, classifyAnswer) {
   const context = { get settings() { return settings; }, get now() { return now(); }, get seed() { return seed(); } };
-  const prepare = (batch) => guarded(() => plan(settled(plugin.prepare(batch.map((json) => JSON.parse(json)), context)), batch));
+  const prepare = (batch) => guarded(() => plan(settled(prepareBatch(batch.map((json) => JSON.parse(json)), context)), batch));
   const classify = (tag, events, response) => {
     try {
       const headers = {};
@@ -327,14 +339,14 @@ export function destinationWorld(plugin, services) {
         get text() { return decode(response.body); },
         json() { return JSON.parse(decode(response.body)); },
       };
-      return verdict(settled((plugin.classify ?? classifyByStatus)({ tag, events: [...events], response: seen }, context)));
+      return verdict(settled(classifyAnswer({ tag, events: [...events], response: seen }, context)));
     } catch (error) {
       if (error instanceof RetryBatch) return { tag: "retry", val: error.afterMs };
       // It says neither that the events arrived nor that they did not: sending them again could double them.
       return { tag: "rejected", val: caught(error) };
     }
   };
-  return { lifecycle: lifecycle(plugin), destination: { prepare, classify } };
+  return { prepare, classify };
 }
 
 function needs(plugin, name) {
@@ -494,16 +506,18 @@ function caught(error) {
 function frames(stack) {
   const lines = globalThis.__tidegate_lines ?? [];
   return stack.split("\n").flatMap((frame) => {
-    const found = /^\s*at (?:(.*) \()?[^()]*?:(\d+)(?::(\d+))?\)?\s*$/.exec(frame);
+    const found = /^\s*at (?:(.*) \()?([^()]*?):(\d+)(?::(\d+))?\)?\s*$/.exec(frame);
     if (!found) return [];
-    const line = Number(found[2]);
+    const [line, name] = [Number(found[3]), found[1] ? `${found[1]} ` : ""];
+    // What was evaluated as a text is a script of the web console, behind one line of ours (functions/transform/script).
+    if (found[2] === "<input>") return line > 1 ? [`${name}script.js:${line - 1}${found[4] ? `:${found[4]}` : ""}`] : [];
     let run = null;
     for (const candidate of lines) {
       if (candidate[0] > line) break;
       run = candidate;
     }
     if (!run || !run[1]) return [];
-    return [`${found[1] ? `${found[1]} ` : ""}${run[1]}:${run[2] + (run[3] ? line - run[0] : 0)}`];
+    return [`${name}${run[1]}:${run[2] + (run[3] ? line - run[0] : 0)}`];
   });
 }
 

@@ -236,6 +236,13 @@ declare module "tidegate" {
   export function classifyByStatus(answer: Answer): Verdict;
   /** The same for a tool that knows its caller by a key: 401, and 403 in JSON, stop the destination. */
   export function classifyByKey(answer: Answer): Verdict;
+  /**
+   * With `forget: true` in plugin.yaml: requests that have the tool delete people. Each is one id in the shape of an event:
+   * `{ type: "forget", userId }`, or with `anonymousId`, `groupId` or `traits`. Export it as `forget`.
+   */
+  export type Forget<Settings = any> = Prepare<Settings>;
+  /** What a plugin without `classifyForget` reads answers to deletions with: a 404 in JSON says that nobody is there. */
+  export function classifyDeletion(answer: Answer): Verdict;
   /** Another try, not before so many milliseconds; without them the host pauses as it sees fit. */
   export function retry(ms?: number): Verdict;
   /** All events of the request go to quarantine. */

@@ -108,8 +108,10 @@ pub fn asked(method: &Method, path: &str, name: Option<&str>) -> Option<(AccessA
     };
     let action = match (method.as_str(), parts.next()) {
         ("GET", None) => AccessAction::Read,
-        ("GET", Some("logs")) => AccessAction::ReadLogs,
-        ("POST", Some("versions")) => AccessAction::Push,
+        ("GET", Some("script")) => AccessAction::Read,
+        // What is tried shows events as well.
+        ("GET", Some("logs")) | ("POST", Some("try")) => AccessAction::ReadLogs,
+        ("POST", Some("versions" | "script")) => AccessAction::Push,
         ("POST", Some("live" | "rollback" | "canary")) => AccessAction::Release,
         ("POST", Some("settings" | "attach" | "detach")) => AccessAction::Configure,
         _ => return None,

@@ -6,7 +6,7 @@ use axum::extract::Request;
 use hyper::StatusCode;
 use tidegate_api_types::build::{Build, BuildQuery, BuildRefusal, BuildState, Pushed};
 use tidegate_api_types::path;
-use tidegate_registry::{BuildProgress, PluginKind};
+use tidegate_registry::{BuildId, BuildProgress, PluginKind};
 
 use super::change::version;
 use super::engines::AskedEngine;
@@ -26,12 +26,16 @@ pub(super) async fn push(
     let (place, bytes_max) = (store.place()?, store.limits().component_bytes_max);
     let bytes = body(&environment.shared, request, bytes_max, "a component").await?;
     let id = blocking(move || place.forced(force).take(plugin_kind, &name, &bytes)).await??;
+    Ok((StatusCode::ACCEPTED, axum::Json(pushed(environment, &id))))
+}
+
+/// What is answered to an upload: how it is followed.
+pub(super) fn pushed(environment: &AskedEngine, id: &BuildId) -> Pushed {
     let mut follow = path::BUILD.replace("{id}", id.as_ref());
     if let Some(workspace) = &environment.workspace {
         follow.push_str(&format!("?workspace={workspace}"));
     }
-    let pushed = Pushed { build: id.to_string(), follow };
-    Ok((StatusCode::ACCEPTED, axum::Json(pushed)))
+    Pushed { build: id.to_string(), follow }
 }
 
 /// How far a build is; waits for its end, or for news.

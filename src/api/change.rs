@@ -187,5 +187,6 @@ pub(super) fn version(metadata: &VersionMetadata) -> Version {
         compile_ms: metadata.compile_ms,
         smoke: ShownSmoke { passed: passed as u64, ran: ran as u64, ms, failed },
         description: metadata.manifest["description"].as_str().map(str::to_owned),
+        settings_schema: metadata.manifest.get("settings").filter(|schema| schema.is_object()).cloned(),
     }
 }

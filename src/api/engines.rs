@@ -1,10 +1,12 @@
 //! The environment that a request is about: what is asked of functions, destinations and a folder is asked of one that runs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use hyper::http::request::Parts;
 use hyper::{StatusCode, Uri};
+use tidegate_registry::PluginKind;
 use tidegate_source::http::Entrance;
 
 use super::access::WORKSPACE_DEFAULT;
@@ -46,6 +48,12 @@ impl EngineSettings {
 }
 
 impl SharedApi {
+    /// What is uploaded and names which secrets in its settings, by the names of the secrets.
+    pub(super) fn uploaded_users(&self, workspace: &str) -> BTreeMap<String, BTreeSet<(PluginKind, String)>> {
+        let engine = self.settings.engines.get(workspace);
+        engine.map(|engine| engine.store.releases().users_of_secrets()).unwrap_or_default()
+    }
+
     /// The environment of a workspace.
     ///
     /// # Errors

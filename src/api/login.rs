@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap};
-use tidegate_net::{Caller, Network, WrongTries};
+use tidegate_net::{Caller, Network, Peer, WrongTries};
 use tidegate_oidc::{LoginSettings, OidcError, OidcProvider, Sealer};
 use tidegate_source::http::client_address;
 use url::{Host, Url};
@@ -47,15 +47,15 @@ impl LoginState {
         client_address(headers, peer, &self.trusted_proxies)
     }
 
-    /// Whether the browser speaks TLS: a trusted proxy says so, or it asks for the public address, which is of https.
-    pub(super) fn over_tls(&self, headers: &HeaderMap, peer: IpAddr) -> OverTls {
-        let is_trusted = self.trusted_proxies.iter().any(|network| network.holds(peer));
+    /// Whether the browser speaks TLS: with this port, or a trusted proxy says so, or it asks for the public address, which is of https.
+    pub(super) fn over_tls(&self, headers: &HeaderMap, peer: Peer) -> OverTls {
+        let is_trusted = self.trusted_proxies.iter().any(|network| network.holds(peer.address.ip()));
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let is_forwarded = is_trusted && text("x-forwarded-proto").is_some_and(|scheme| scheme.trim() == "https");
         let public = self.public_url.as_ref().filter(|public| public.scheme() == "https");
-        let asked = text(header::HOST.as_str()).and_then(|host| Url::parse(&format!("https://{host}")).ok());
+        let asked = asked_url(headers, "https");
         let is_public = public.zip(asked).is_some_and(|(public, asked)| public.origin() == asked.origin());
-        OverTls(is_forwarded || is_public)
+        OverTls(peer.over_tls || is_forwarded || is_public)
     }
 
     /// A provider by its name.
@@ -80,18 +80,27 @@ impl LoginState {
     }
 
     /// Where browsers reach this server. Without `login.public_url` that is known on this machine alone.
-    pub(super) fn base(&self, headers: &HeaderMap) -> Result<Url, ApiRefusal> {
+    pub(super) fn base(&self, headers: &HeaderMap, OverTls(over_tls): OverTls) -> Result<Url, ApiRefusal> {
         if let Some(public) = &self.public_url {
             return Ok(public.clone());
         }
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let url = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
-        url.filter(is_here).ok_or_else(|| {
+        asked_url(headers, if over_tls { "https" } else { "http" }).filter(is_here).ok_or_else(|| {
             let detail = "`login.public_url` is not set, so the provider cannot be told where to send people back to";
             let fix = "write `login: {public_url: https://admin.example.com}` in tidegate.yaml";
             ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no-public-url", detail, fix)
         })
     }
+}
+
+/// The address that a request asks for, with a scheme.
+fn asked_url(headers: &HeaderMap, scheme: &str) -> Option<Url> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    Url::parse(&format!("{scheme}://{host}")).ok()
+}
+
+/// Whether a request asks for this machine by a name that every machine has.
+pub(super) fn is_of_this_machine(headers: &HeaderMap) -> bool {
+    asked_url(headers, "https").as_ref().is_some_and(is_here)
 }
 
 fn is_here(url: &Url) -> bool {

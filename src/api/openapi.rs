@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::refusal::ApiRefusal;
-use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
+use super::{SharedApi, builds, destinations, functions, reload, scripts, v1, write_keys};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,12 @@ use super::{SharedApi, builds, destinations, functions, reload, v1, write_keys};
         (name = "objects", description = "What exists, with what it was before"),
         (name = "contracts", description = "Domains, events and components, in the shapes of Hightouch's API"),
         (name = "secrets", description = "Values that are written and shown to nobody"),
+        (name = "quarantine", description = "Events that go no further, why, and their way back"),
+        (name = "replays", description = "Parts of the log that go to a sync once more"),
+        (name = "alerts", description = "Conditions that people are told of"),
+        (name = "rebuilds", description = "Tables of a sync that are made anew beside the old ones"),
+        (name = "warehouses", description = "Tables of embedded warehouses, read by SQL"),
+        (name = "traces", description = "What has become of single events, and events while they pass"),
         (name = "plans", description = "What a folder would change, and making it so"),
         (name = "drafts", description = "Changes that somebody else approves"),
         (name = "access", description = "Who asks, and their tokens"),
@@ -98,6 +104,8 @@ pub(super) fn routes() -> (Router<Arc<SharedApi>>, utoipa::openapi::OpenApi) {
         .routes(routes!(functions::attach))
         .routes(routes!(functions::detach))
         .routes(routes!(functions::logs))
+        .routes(routes!(scripts::show, scripts::push))
+        .routes(routes!(scripts::try_out))
         .routes(routes!(destinations::list))
         .routes(routes!(destinations::show))
         .routes(routes!(destinations::push))
@@ -127,7 +135,7 @@ mod tests {
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
         let paths = document["paths"].as_object().unwrap();
         let of_catalog: BTreeSet<&str> = v1::rules().map(|(_, path, _)| path).collect();
-        assert_eq!(paths.len(), 20 + of_catalog.len());
+        assert_eq!(paths.len(), 22 + of_catalog.len());
         let mut described = BTreeSet::new();
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().unwrap() {

@@ -9,12 +9,16 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use tidegate_delivery::{ActiveRuntime, DestinationLogs, DestinationRuntime, Grant};
+use tidegate_metrics::EngineMetrics;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_registry::{Admission, Placed, PluginKind, Releases, VersionStore};
+use tidegate_wasm::{HiddenTexts, RevealedJson};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::followed_releases::FollowedReleases;
+use super::store_secrets::SecretReader;
+use super::swap_locks::SwapLocks;
 use crate::api::TakenRevision;
 use crate::config::{PluginConfig, Workspace, effective_policy};
 
@@ -30,13 +34,18 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 /// An active version for each destination plugin that a sync uses.
 pub(super) struct ActiveRuntimes {
     store: VersionStore,
+    secrets: SecretReader,
     active_runtimes: RwLock<BTreeMap<String, Arc<HeldRuntime>>>,
     destination_logs: DestinationLogs,
+    /// Where what destinations send is counted.
+    metrics: EngineMetrics,
     taken: watch::Sender<TakenRevision>,
     /// Held by whoever lets runtimes change hands: releases and the workspace do not change at once.
     changing: tokio::sync::Mutex<()>,
     /// One could not be opened.
     refused: Notify,
+    /// Where whoever swaps tables meets those who write to them.
+    swap_locks: SwapLocks,
 }
 
 struct HeldRuntime {
@@ -78,16 +87,24 @@ type OpenedRuntime = (Arc<DestinationRuntime>, Option<Placed>);
 
 impl ActiveRuntimes {
     /// Opens the active version of each destination that has one. Of those that cannot run the syncs say why.
-    pub(super) async fn open(workspace: &Workspace, store: &VersionStore) -> Arc<Self> {
+    pub(super) async fn open(
+        workspace: &Workspace,
+        store: &VersionStore,
+        secrets: SecretReader,
+        metrics: EngineMetrics,
+    ) -> Arc<Self> {
         let releases = store.releases();
         let (destination_logs, taken) = (DestinationLogs::default(), watch::Sender::default());
         let active_runtimes = Self {
             store: store.clone(),
+            secrets,
             active_runtimes: RwLock::default(),
             destination_logs,
+            metrics,
             taken,
             changing: tokio::sync::Mutex::new(()),
             refused: Notify::new(),
+            swap_locks: SwapLocks::default(),
         };
         let used = |name: &str| workspace.syncs.values().any(|sync| sync.destination.0 == name);
         for (name, config) in workspace.destinations.iter().filter(|(name, _)| used(name)) {
@@ -104,6 +121,11 @@ impl ActiveRuntimes {
             active_runtimes.active_runtimes.write().insert(name.clone(), Arc::new(held));
         }
         Arc::new(active_runtimes)
+    }
+
+    /// Of each sync, what its deliveries share with whoever swaps its tables.
+    pub(super) const fn swap_locks(&self) -> &SwapLocks {
+        &self.swap_locks
     }
 
     /// Opens the version that shall be active.
@@ -231,6 +253,11 @@ impl ActiveRuntimes {
         known.unwrap_or_else(|| ActiveRuntime::new(destination))
     }
 
+    /// Those of all destination plugins that a sync uses, by their names.
+    pub(super) fn all(&self) -> Vec<(String, Arc<ActiveRuntime>)> {
+        self.held().into_iter().map(|(name, held)| (name, Arc::clone(&held.active))).collect()
+    }
+
     /// Lets active versions change hands as releases change, until `stop` turns true.
     pub(super) async fn follow(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let mut releases = FollowedReleases::new(&self.store, stop);
@@ -323,7 +350,13 @@ impl ActiveRuntimes {
         let (store, sha256) = (self.store.clone(), placed.sha256);
         // A version whose code is gone is compiled again, which is nothing for a thread that serves.
         let loaded = tokio::task::spawn_blocking(move || store.load(sha256)).await??;
-        let settings = placed.settings.as_object().cloned().unwrap_or_default();
+        // A secret that is written now is in the workspace before it is in the catalog.
+        let known = config.live_settings.as_ref().filter(|known| *known.written() == placed.settings);
+        let revealed = match known {
+            Some(known) => known.clone(),
+            None => self.secrets.reveal(&placed.settings).await?,
+        };
+        let settings = revealed.given().as_object().cloned().unwrap_or_default();
         let effective_policy =
             effective_policy(&config.grant, loaded.manifest.clone(), settings).check().map_err(|problems| {
                 let problems: Vec<String> =
@@ -331,7 +364,8 @@ impl ActiveRuntimes {
                 problems.join(" · ")
             })?;
         let page = self.destination_logs.page(name, &sha256.to_string());
-        Ok(DestinationRuntime::open(loaded.module.clone(), name, effective_policy, page).await?)
+        let opened = DestinationRuntime::open(loaded.module.clone(), name, effective_policy, page, &self.metrics).await;
+        Ok(opened.map_err(|error| without_secrets(&revealed, error.to_string()))?)
     }
 
     /// The runtime of the file's component.
@@ -343,8 +377,14 @@ impl ActiveRuntimes {
         let load = move || store.module(&component.path, &component.bytes, ManifestKind::Destination);
         let module = tokio::task::spawn_blocking(load).await??;
         let page = self.destination_logs.page(name, "");
-        Ok(DestinationRuntime::open(module, name, effective_policy.clone(), page).await?)
+        Ok(DestinationRuntime::open(module, name, effective_policy.clone(), page, &self.metrics).await?)
     }
+}
+
+/// What a plugin says of its settings, without the secrets that they name.
+fn without_secrets(settings: &RevealedJson, mut said: String) -> String {
+    HiddenTexts::default().and(settings.hidden()).clean(&mut said);
+    said
 }
 
 /// No version of this destination can run, for this reason.
@@ -396,4 +436,19 @@ pub(super) fn used(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
         uses.map(|(sync, _)| sync.clone()).collect()
     };
     plugins.map(|(name, _)| (name.clone(), syncs(name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_says_of_its_settings_has_no_secret_in_it() {
+        let read = |name: &str| (name == "region").then(|| "hunter2hunter2".to_owned());
+        let settings = RevealedJson::read(json!({"region": "secret:region"}), &read).unwrap();
+        let said = without_secrets(&settings, "there is no region \"hunter2hunter2\"".to_owned());
+        assert!(said.starts_with("there is no region") && !said.contains("hunter2"), "{said}");
+    }
 }

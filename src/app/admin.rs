@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidegate_metrics::SpanBoard;
 use tidegate_net as net;
 use tidegate_oidc::LoginSettings;
+use tidegate_source::http::IntakeCounts;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
@@ -15,31 +17,65 @@ use super::engine::ConnectedEngine;
 use super::key_follower::KeyFollower;
 use super::{AppError, paths};
 use crate::api::{self, AdminApi};
-use crate::config::Workspace;
+use crate::config::{MetricsConfig, Workspace};
+use crate::console;
+
+/// What is counted for the whole process.
+pub(super) struct ProcessCounts {
+    pub(super) intake: Arc<IntakeCounts>,
+    pub(super) spans: SpanBoard,
+    /// When it started, microseconds since the epoch.
+    pub(super) started_us: i64,
+}
 
 /// What it needs of the server.
 pub(super) struct AdminPortSettings {
     listen: SocketAddr,
+    events_url: String,
     data: PathBuf,
     login: LoginSettings,
     trusted_proxies: Vec<net::Network>,
     limits: api::AdminLimits,
     connections: net::ConnectionLimits,
+    metrics: api::MetricsSettings,
+    tls: Option<Arc<net::PortTls>>,
 }
 
 impl AdminPortSettings {
-    /// As the server's own folder says.
-    pub(super) fn of(workspace: &Workspace, connections: net::ConnectionLimits) -> Self {
+    /// As the server's own folder says; `door` is where events are taken, and whether it speaks TLS.
+    pub(super) fn of(
+        workspace: &Workspace,
+        connections: net::ConnectionLimits,
+        counted: ProcessCounts,
+        tls: Option<Arc<net::PortTls>>,
+        door: (SocketAddr, bool),
+    ) -> Self {
         let mut limits = api::AdminLimits::default();
         limits.wrong_tokens_max = workspace.wrong_tokens_max.unwrap_or(limits.wrong_tokens_max);
+        let ProcessCounts { intake, spans, started_us } = counted;
+        let MetricsConfig { open, token } = workspace.metrics.clone();
         Self {
             listen: workspace.admin_listen,
+            events_url: events_url(workspace.public_host.as_deref(), door),
             data: workspace.data.clone(),
             login: workspace.login.clone(),
             trusted_proxies: workspace.trusted_proxies.clone(),
             limits,
             connections,
+            metrics: api::MetricsSettings { open, token, intake, spans, started_us },
+            tls,
         }
+    }
+}
+
+/// Where people are told to send events to: the public address, or that of the door.
+fn events_url(public_host: Option<&str>, (door, speaks_tls): (SocketAddr, bool)) -> String {
+    let is_here = |host: &str| host.starts_with("localhost") || host.starts_with("127.");
+    match public_host {
+        None if speaks_tls => format!("https://{door}"),
+        None => format!("http://{door}"),
+        Some(host) if is_here(host) && !speaks_tls => format!("http://{host}"),
+        Some(host) => format!("https://{host}"),
     }
 }
 
@@ -61,7 +97,8 @@ impl Admin {
         engines: &[ConnectedEngine],
         catalog: &OpenedCatalog,
     ) -> Result<Self, AppError> {
-        let AdminPortSettings { listen, data, login, trusted_proxies, limits, connections } = settings;
+        let AdminPortSettings { listen, events_url, data, login, trusted_proxies, limits, connections, metrics, tls } =
+            settings;
         let token_file = paths::admin(&data);
         let token = api::access::ensure(&token_file).map_err(|cause| AppError::Io {
             action: "the hash of the admin token",
@@ -80,12 +117,15 @@ impl Admin {
             write_keys,
             catalog,
             login,
+            events_url,
             trusted_proxies,
             limits,
             connections,
+            metrics,
+            tls,
         };
         let refused = |cause| AppError::ListenAdmin { address: listen, cause };
-        let api = AdminApi::open(listen, of_api).map_err(refused)?;
+        let api = AdminApi::open(listen, of_api, console::pages()).map_err(refused)?;
         let address = api.address().map_err(refused)?;
         Ok(Self { api, keys, address, token })
     }

@@ -281,7 +281,7 @@ impl FolderCatalog {
 fn secret_settings(workspace: &Workspace) -> BTreeMap<String, Vec<String>> {
     let secret = |(name, destination): (&String, &DestinationConfig)| match &destination.kind {
         DestinationKind::Plugin(plugin) => Some((name.clone(), plugin.secret_settings.clone())),
-        DestinationKind::Warehouse(_) => None,
+        DestinationKind::Warehouse(_) | DestinationKind::Stream(_) => None,
     };
     workspace.destinations.iter().filter_map(secret).collect()
 }

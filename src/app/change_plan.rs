@@ -7,22 +7,25 @@
 //! write key, rate ───────────► door
 //! contract files ────────────► rules; the columns that they declare for a sync to a warehouse ─► reopen it
 //! lookup ─► functions that borrow it, uploaded ones that are granted it ─► rules
+//! secret ─► what names it; uploaded functions that name it in their settings ─► rules
 //! function ─► the chains that name it ─► rules
 //! destination, a warehouse ──► each sync that names it: reopen      warehouse ◄─► plugin ─► replace
 //! destination, a plugin ─────► its runtime; how events are gathered for it ─► regather its syncs
+//! sync: categories of consent that no other asks for ─► rules
 //! sync: filter, mapping, batch, consent, functions ─► regather │ schema, destination ─► reopen │ source ─► replace
 //! sync or destination, paused ─► pause, and resume
 //! sync that drained, and another of its name ─► replace
-//! source, paused or at its end ─► door
+//! source, paused or at its end ─► door │ one that reads a stream, and any change of it ─► its stream begins anew
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
+use tidegate_catalog::SecretValue;
 use tidegate_registry::{PluginKind, Releases};
 
 use super::{declare, destinations};
-use crate::config::{DestinationKind, InstanceKeySetting, Workspace};
+use crate::config::{DestinationKind, InstanceKeySetting, PortTlsConfig, Workspace};
 
 /// What is done to a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +86,7 @@ pub struct ChangePlan {
     pub runtimes: BTreeSet<String>,
     /// Syncs that do not go on as they are.
     pub syncs: BTreeMap<String, SyncChange>,
-    /// The bounds of the quarantine are others.
+    /// The bounds of the quarantine are others, or other fields of events are masked.
     pub quarantine: bool,
     /// Settings of `tidegate.yaml` that count from the next start.
     pub needs_restart: Vec<&'static str>,
@@ -98,10 +101,12 @@ impl ChangePlan {
         let functions = change.functions(&lookups);
         Self {
             rules: change.rules(&lookups, &functions, releases),
-            door: change.any_differs(ObjectRefKind::Source) || closed(old) != closed(new),
+            door: change.any_differs(ObjectRefKind::Source)
+                || closed(old) != closed(new)
+                || !old.left_out_keys().eq(new.left_out_keys()),
             runtimes: change.runtimes(),
             syncs: change.syncs(),
-            quarantine: old.quarantine != new.quarantine,
+            quarantine: old.quarantine != new.quarantine || old.masked != new.masked,
             needs_restart: needs_restart(old, new),
             lookups,
             functions,
@@ -165,8 +170,17 @@ impl TwoWorkspaces<'_> {
         };
         self.any_differs(ObjectRefKind::ContractFile)
             || of_new != chains(self.old)
+            || consents(self.new) != consents(self.old)
             || of_new.values().flatten().any(|name| functions.contains(*name))
             || lookups_of_uploaded()
+            || self.any_secret_of_functions_differs(releases)
+    }
+
+    fn any_secret_of_functions_differs(&self, releases: &Releases) -> bool {
+        let of_functions = |(kind, _): &(PluginKind, String)| *kind == PluginKind::Functions;
+        let users = releases.users_of_secrets();
+        let mut named = users.iter().filter(|(_, users)| users.iter().any(of_functions)).map(|(name, _)| name);
+        named.any(|name| secret(self.old, name) != secret(self.new, name))
     }
 
     /// Plugins that a sync uses, and that differ or were not used before.
@@ -208,24 +222,25 @@ impl TwoWorkspaces<'_> {
     /// What is done to a sync that is in both and runs.
     fn sync(&self, name: &str) -> Option<SyncChange> {
         let (before, after) = (self.old.syncs.get(name)?, self.new.syncs.get(name)?);
-        let is_plugin = |of: &Workspace, destination: &str| {
-            matches!(of.destinations.get(destination).map(|it| &it.kind), Some(DestinationKind::Plugin(_)))
+        let was = self.old.destinations.get(&before.destination.0).map(|it| &it.kind);
+        let is = self.new.destinations.get(&after.destination.0).map(|it| &it.kind);
+        let is_alike = match (was, is) {
+            (Some(was), Some(is)) => was.is_like(is),
+            _ => true,
         };
-        let was_plugin = is_plugin(self.old, &before.destination.0);
-        let is_plugin = is_plugin(self.new, &after.destination.0);
-        // What is pending waits in the state for a plugin, and a warehouse knows by its ledger how far it is.
-        if before.source.0 != after.source.0 || was_plugin != is_plugin {
+        if before.source.0 != after.source.0 || !is_alike {
             return Some(SyncChange::Replace);
         }
         let columns = |of: &Workspace| declare::part(of, name, 0);
-        let of_warehouse = || {
-            self.differs(ObjectRefKind::Destination, &after.destination.0)
-                || columns(self.old).declared != columns(self.new).declared
+        let is_to_reopen = match is {
+            Some(DestinationKind::Plugin(_)) => false,
+            Some(DestinationKind::Stream(_)) => self.differs(ObjectRefKind::Destination, &after.destination.0),
+            Some(DestinationKind::Warehouse(_)) | None => {
+                self.differs(ObjectRefKind::Destination, &after.destination.0)
+                    || columns(self.old).declared != columns(self.new).declared
+            }
         };
-        if before.destination.0 != after.destination.0
-            || before.schema != after.schema
-            || (!is_plugin && of_warehouse())
-        {
+        if before.destination.0 != after.destination.0 || before.schema != after.schema || is_to_reopen {
             return Some(SyncChange::Reopen);
         }
         let is_same = destinations::filter(self.old, before) == destinations::filter(self.new, after)
@@ -253,6 +268,11 @@ fn is_granted(workspace: &Workspace, table: &str, releases: &Releases) -> bool {
     })
 }
 
+/// A secret that a workspace knows.
+fn secret<'w>(workspace: &'w Workspace, name: &str) -> Option<&'w SecretValue> {
+    workspace.secrets.as_ref()?.get(name)?.as_ref()
+}
+
 /// The functions of each source and of each sync that has any, in order.
 fn chains(workspace: &Workspace) -> BTreeMap<(ObjectRefKind, &str), Vec<&str>> {
     let sources = workspace.sources.iter();
@@ -261,6 +281,11 @@ fn chains(workspace: &Workspace) -> BTreeMap<(ObjectRefKind, &str), Vec<&str>> {
     let syncs = workspace.syncs.iter().filter(|(_, sync)| !sync.functions.is_empty());
     let of_syncs = syncs.map(|(name, sync)| ((ObjectRefKind::Sync, &**name), function_names(&sync.functions)));
     of_sources.chain(of_syncs).collect()
+}
+
+/// Categories of consent that any sync asks for.
+fn consents(workspace: &Workspace) -> BTreeSet<&str> {
+    workspace.syncs.values().flat_map(|sync| &sync.filter.consent.categories).map(String::as_str).collect()
 }
 
 fn function_names(functions: &[(String, usize)]) -> Vec<&str> {
@@ -277,11 +302,13 @@ fn used_plugins(workspace: &Workspace) -> BTreeSet<&str> {
 /// Settings that are different and are used when the server starts, and then no more.
 #[must_use]
 pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
-    let admin = |of: &Workspace| (of.admin_listen_named, of.wrong_tokens_max);
+    let tls = |of: &Option<PortTlsConfig>| of.as_ref().map(|tls| tls.files.clone());
+    let admin = |of: &Workspace| (of.admin_listen_named, of.wrong_tokens_max, tls(&of.admin_tls));
     let limits = |of: &Workspace| (of.limits.clone(), of.connections.clone());
     let key = |of: &Workspace| of.instance_key.as_ref().map(InstanceKeySetting::print);
     let settings = [
         ("listen", old.listen != new.listen),
+        ("tls", tls(&old.tls) != tls(&new.tls)),
         ("admin", admin(old) != admin(new)),
         ("data", old.data_named != new.data_named),
         ("environments", old.environments != new.environments),
@@ -289,9 +316,13 @@ pub fn needs_restart(old: &Workspace, new: &Workspace) -> Vec<&'static str> {
         ("login", old.login != new.login),
         ("trusted_proxies", old.trusted_proxies != new.trusted_proxies),
         ("public_url", old.public_host != new.public_host),
+        ("browser_cookies", old.browser_cookies != new.browser_cookies),
         ("log", old.log != new.log || old.partitions != new.partitions),
         ("dedup", old.dedup != new.dedup),
         ("instance_key", key(old) != key(new)),
+        ("leases", old.leases != new.leases),
+        ("metrics", old.metrics != new.metrics),
+        ("traces", old.traces != new.traces),
         ("slots", old.pagemap_scan != new.pagemap_scan),
     ];
     settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

@@ -48,6 +48,16 @@ pub(super) fn floor(stand: &Stand<'_>, state: &State) -> Result<u64, AppError> {
     Ok(durable.chain(cursors).chain([stand.refined_to]).max().unwrap_or(0))
 }
 
+/// Syncs whose ledgers could not be asked: any of them may be ahead of all that is known here.
+pub(super) fn unasked<'s>(workspace: &Workspace, stand: &Stand<'s>) -> Vec<&'s str> {
+    let is_in_state = |name: &str| {
+        let destination = workspace.syncs.get(name).and_then(|sync| workspace.destinations.get(&sync.destination.0));
+        destination.is_some_and(|found| found.kind.has_cursor_in_state())
+    };
+    let unasked = stand.syncs.iter().filter(|sync| sync.ledger == Ledger::Away && !is_in_state(sync.name));
+    unasked.map(|sync| sync.name).collect()
+}
+
 /// How far the events of each source were handed out without functions. Of a state that is not the last one nobody knows
 /// which functions they went through; they go through those that are live now, rather than through none.
 pub(super) fn handed_to(workspace: &Workspace, stand: &Stand<'_>) -> HashMap<Arc<str>, u64> {

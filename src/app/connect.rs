@@ -1,18 +1,20 @@
-//! Asks destinations whether they are there and what may be done in them, and changes nothing.
+//! Asks destinations whether they are there and what may be done in them, and streams whether they can be read. Nothing is changed.
 
 mod plugins;
 
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use tidegate_api_types::tried::{TriedConnection, TriedRight};
+use tidegate_api_types::tried::{TriedConnection, TriedRight, TriedStream};
 use tidegate_event::destination::Failure;
 use tidegate_process::telemetry::with_causes;
+use tidegate_schema_registry::RegisteredSchemas;
+use tidegate_stream::StreamError;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::rights::{Can, Right};
 
 use super::declare;
-use crate::config::{DestinationKind, Workspace};
+use crate::config::{DestinationKind, StreamDestinationConfig, StreamSourceConfig, Workspace};
 use crate::warehouses::WarehouseSettings;
 
 /// A destination that has not answered by then is away.
@@ -28,6 +30,29 @@ pub async fn connections(
     join_all(chosen.map(|(sync, destination)| connection(workspace, sync, destination))).await
 }
 
+/// How the streams answer that the sources of a workspace read.
+pub async fn streams(workspace: &Workspace) -> Vec<TriedStream> {
+    let asked =
+        workspace.sources.iter().filter_map(|(name, source)| Some(source_stream(name, source.stream.as_ref()?)));
+    join_all(asked).await
+}
+
+async fn source_stream(name: &str, config: &StreamSourceConfig) -> TriedStream {
+    let ask = async {
+        let mut found = config.origin.check().await?;
+        if let Some(registry) = &config.settings.registry {
+            found.extend(RegisteredSchemas::open(registry)?.check().await?);
+        }
+        Ok::<_, StreamError>(found)
+    };
+    let (ok, says) = match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(found)) => (true, found),
+        Ok(Err(error)) => (false, vec![error.to_string()]),
+        Err(_) => (false, vec![format!("it has not answered within {} s", PATIENCE.as_secs())]),
+    };
+    TriedStream { source: name.to_owned(), place: config.origin.place(), ok, says }
+}
+
 async fn connection(workspace: &Workspace, sync: Option<&str>, destination: &str) -> TriedConnection {
     let (outcome, rights) = match &workspace.destinations[destination].kind {
         DestinationKind::Warehouse(settings) => {
@@ -37,6 +62,7 @@ async fn connection(workspace: &Workspace, sync: Option<&str>, destination: &str
             join(warehouse(&part, settings), rights(&part, settings)).await
         }
         DestinationKind::Plugin(config) => (plugins::plugin(config).await, Vec::new()),
+        DestinationKind::Stream(config) => (stream(config).await, Vec::new()),
     };
     let ok = outcome.is_ok() && !rights.iter().any(Right::is_in_the_way);
     let (Ok(says) | Err(says)) = outcome;
@@ -81,6 +107,21 @@ async fn warehouse(part: &SyncPart, settings: &WarehouseSettings) -> Result<Stri
         }
         None => format!("it answers: {tables} table{plural}, and nothing of this sync yet"),
     })
+}
+
+async fn stream(config: &StreamDestinationConfig) -> Result<String, String> {
+    let ask = async {
+        let mut found = config.target.check().await?;
+        if let Some(format) = &config.shape.format {
+            found.extend(format.check().await?);
+        }
+        Ok::<_, StreamError>(found)
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(found)) => Ok(found.join("; ")),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("it has not answered within {} s", PATIENCE.as_secs())),
+    }
 }
 
 /// What may be done there; nothing where it cannot be asked, which the other question tells.

@@ -8,7 +8,9 @@ use tidegate_catalog::{Catalog, CatalogError, WriteKeyEntry, WriteKeyTable};
 use tidegate_document::problem::Problem;
 use tidegate_net as net;
 use tidegate_process::clock;
-use tidegate_source::http::{EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WriteKey, WriteKeys};
+use tidegate_source::http::{
+    EntranceSettings, IngestSettings, KeyHasher, KeyOrigin, Rate, WebhookEntrance, WriteKey, WriteKeys,
+};
 
 use crate::config::{Workspace, WriteKeyConfig};
 
@@ -24,6 +26,9 @@ pub(super) struct FolderEntrance {
     rates: BTreeMap<String, Rate>,
     /// They take nothing for now.
     paused: HashSet<Arc<str>>,
+    webhooks: Vec<Arc<WebhookEntrance>>,
+    /// They read a stream: nobody sends to them.
+    streams: HashSet<String>,
 }
 
 /// The write keys of the catalog, as it hashes them.
@@ -36,7 +41,7 @@ pub(super) struct CatalogWriteKeys {
 
 impl FolderEntrance {
     /// The sources of `paused` take nothing for now, nor do those that the workspace has paused, nor those that cannot run: who sends to them
-    /// under a key of the catalog is told to come again.
+    /// is told to come again.
     pub(super) fn of(workspace: &Workspace, hasher: &KeyHasher, mut paused: HashSet<Arc<str>>) -> Self {
         let by_choice = workspace.sources.keys().filter(|name| workspace.is_paused(ObjectRefKind::Source, name));
         paused.extend(by_choice.map(|name| Arc::<str>::from(name.as_str())));
@@ -50,27 +55,39 @@ impl FolderEntrance {
             ends_at_us: config.ends_at_us,
             uses: Arc::default(),
         };
-        let (mut keys, mut rates) = (Vec::new(), BTreeMap::new());
+        // Of two keys of one text the later counts: that of a source which runs.
+        let mut keys: Vec<WriteKey> =
+            workspace.left_out_keys().map(|(name, config)| key(&Arc::from(name), config)).collect();
+        let (mut rates, mut webhooks) = (BTreeMap::new(), Vec::new());
         for (name, config) in workspace.sources.iter().filter(|(name, _)| !workspace.ending.sources.contains(*name)) {
             let source: Arc<str> = name.as_str().into();
             keys.extend(config.write_keys.iter().map(|config| key(&source, config)));
             rates.insert(name.clone(), config.rate.clone());
+            if let Some(settings) = &config.webhook {
+                let webhook = WebhookEntrance::new(source, Arc::clone(settings), hasher);
+                keys.extend(webhook.signing_key(created_at_us));
+                webhooks.push(Arc::new(webhook));
+            }
         }
-        for name in &workspace.left_out_sources {
+        for name in workspace.left_out_sources.keys() {
             rates.insert(name.clone(), Rate::default());
             paused.insert(name.as_str().into());
         }
-        Self { keys, rates, paused }
+        let of_stream = workspace.sources.iter().filter(|(_, config)| config.stream.is_some());
+        let streams = of_stream.map(|(name, _)| name.clone()).collect();
+        Self { keys, rates, paused, webhooks, streams }
     }
 
-    /// Who may send, and how much. A key of the catalog whose source does not run, or ends, opens nothing.
+    /// Who may send, and how much. A key of the catalog whose source does not run, ends, or reads a stream, opens nothing.
     pub(super) fn settings(&self, hasher: &KeyHasher, catalog: &CatalogWriteKeys) -> EntranceSettings {
-        let of_catalog = catalog.keys.iter().filter(|key| self.rates.contains_key(&*key.source));
+        let is_open = |source: &str| self.rates.contains_key(source) && !self.streams.contains(source);
+        let of_catalog = catalog.keys.iter().filter(|key| is_open(&key.source));
         let keys = WriteKeys::new(hasher.clone(), self.keys.iter().cloned());
         EntranceSettings {
             keys: keys.and(catalog.hasher.clone(), of_catalog.cloned()),
             rates: self.rates.iter().map(|(name, rate)| (name.clone(), rate.clone())).collect(),
             paused: self.paused.clone(),
+            webhooks: self.webhooks.clone(),
         }
     }
 }
@@ -152,11 +169,17 @@ fn api_key_name<'n>(source: &str, name: &'n str) -> &'n str {
 }
 
 /// What the door needs of the workspace besides.
-pub(super) fn settings(workspace: &Workspace, connections: net::ConnectionLimits) -> IngestSettings {
+pub(super) fn settings(
+    workspace: &Workspace,
+    connections: net::ConnectionLimits,
+    tls: Option<Arc<net::PortTls>>,
+) -> IngestSettings {
     IngestSettings {
         limits: workspace.limits.clone(),
         connections,
         trusted_proxies: workspace.trusted_proxies.clone(),
         public_host: workspace.public_host.clone(),
+        browser_cookies: workspace.browser_cookies.clone(),
+        tls,
     }
 }

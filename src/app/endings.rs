@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tidegate_catalog::{Committed, EditDone, ObjectId};
 use tidegate_event::Position;
-use tidegate_event::record::Record;
+use tidegate_event::record::LoggedRecord;
 use tidegate_log::{self as intake, Log};
 use tidegate_process::{clock, whole_file};
 use tidegate_state::{EndingKind, State, StateError, SyncEnd};
 
 use super::catalog::FolderCatalog;
+use super::kept_json::{self, KeptJsonError};
 use super::running_syncs::SyncPlace;
 use super::{AppError, paths};
 use crate::config::{KeptDocuments, folder_kind};
@@ -77,16 +78,21 @@ impl MarkedChange {
 #[derive(Debug, thiserror::Error)]
 pub enum EndingsError {
     #[error(
-        "format {found}, and this build supports up to {FORMAT}; use the newer build that wrote it. Nothing was changed"
-    )]
-    Newer { found: u64 },
-    #[error(
         "it is damaged: {0}. Nothing was changed. It holds what the syncs need that are draining: put a backup of it back, or \
          remove it, and what waits for them is given up and counted"
     )]
-    Damaged(#[from] serde_json::Error),
+    Damaged(#[source] serde_json::Error),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Other(KeptJsonError),
+}
+
+impl From<KeptJsonError> for EndingsError {
+    fn from(error: KeptJsonError) -> Self {
+        match error {
+            KeptJsonError::Damaged(cause) => Self::Damaged(cause),
+            error => Self::Other(error),
+        }
+    }
 }
 
 /// What the syncs need that drain, as it is kept in the file at `path`; nothing when there is no such file.
@@ -98,16 +104,7 @@ pub fn read(path: &Path) -> Result<KeptDocuments, EndingsError> {
 }
 
 fn read_file(path: &Path) -> Result<Option<EndingsFile>, EndingsError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let value: serde_json::Value = serde_json::from_slice(&bytes)?;
-    if let Some(found) = value["format"].as_u64().filter(|found| *found > FORMAT.into()) {
-        return Err(EndingsError::Newer { found });
-    }
-    Ok(Some(serde_json::from_value(value)?))
+    Ok(kept_json::read(path, FORMAT)?)
 }
 
 /// What the syncs need that a server before has let drain; also of those that may not, where the catalog has not what it was to have.
@@ -383,8 +380,9 @@ fn counted(log: &dyn Log, range: &Range<u64>, source: &str) -> Option<u64> {
             return None;
         }
         let within = chunk.records.iter().take_while(|entry| entry.offset < range.end);
-        let of_source =
-            |shared: &[u8], own: &[u8]| Record::read(shared, own).is_ok_and(|record| record.source == source);
+        let of_source = |shared: &[u8], own: &[u8]| {
+            LoggedRecord::read(shared, own).is_ok_and(|read| read.record().source == source)
+        };
         records += within.filter(|entry| of_source(&entry.shared, &entry.own)).count() as u64;
         if chunk.next <= before {
             break;

@@ -6,40 +6,61 @@
 
 mod running;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_catalog::CatalogError;
 use tidegate_log::LogPartitions;
+use tidegate_metrics::{EngineMetrics, SpanBoard};
+use tidegate_pipeline::tap::EventTaps;
 use tidegate_registry::{self as store, BuildQueue, VersionStore};
 use tidegate_source::http::{DoorEnvironment, KeyHasher};
 use tidegate_state::{Identity, State};
 use tidegate_wasm as wasm;
 use tidegate_wasm::function::Workers;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::active_runtimes::{self, ActiveRuntimes};
+use super::alerts::{AlertEnds, AlertParts, Alerts};
+use super::archive::LogArchive;
 use super::catalog::{FolderCatalog, OpenedCatalog};
 use super::endings::{self, DrainingSyncs};
+use super::entry_originals;
+use super::entry_retries::EntryRetries;
 use super::findings::Finding;
 use super::followers::Followers;
+use super::forget_jobs::ForgetJobs;
 use super::keeper::{self, CheckedFile, Keeper};
 use super::live::Live;
+use super::log_times;
 use super::partitions::{self, OpenPartition, PartitionParts};
+use super::rebuilds::Rebuilds;
+use super::recount::recount;
+use super::replays::Replays;
+use super::retention::RetentionPasses;
 use super::running_door::RunningDoor;
 use super::running_environments::RunningEnvironments;
 use super::running_parts::{PartsAtStart, RunningParts};
+use super::running_streams::{RunningStreams, StreamParts};
 use super::running_syncs::{Delivering, ReadyWorker, RunningSyncs};
+use super::shared_leases::SharedLeases;
+use super::store_secrets::SecretReader;
+use super::traces::EventTracer;
 use super::tries::ObjectTries;
+use super::unloadable::UnloadedRules;
+use super::warehouse_queries;
 use super::what_runs::{self, WantedWorkspace, WorkspacePlace, WorkspaceReader};
 use super::{AppError, background, destinations, first_workers, modes, paths, startup};
-use crate::api;
+use crate::api::{self, AskedAlerts};
 use crate::config::{KeptDocuments, ReadEnvironment, Workspace, WorkspaceDocuments, fingerprint};
 pub(super) use running::EndedEngine;
 
 /// Orders to change what runs that may wait for one another, in one environment.
 const RELOADS_MAX: usize = 8;
+/// The same of orders to alerts.
+const ALERT_ORDERS_MAX: usize = 8;
 
 /// What the engines of a process have in common.
 pub(super) struct SharedEngineParts {
@@ -53,6 +74,10 @@ pub(super) struct SharedEngineParts {
     pub(super) environments: RunningEnvironments,
     /// Of those who try objects out.
     pub(super) tries: Arc<Semaphore>,
+    /// Where requests are followed.
+    pub(super) spans: SpanBoard,
+    /// Where servers share streams whose carriers part nothing themselves.
+    pub(super) leases: Option<SharedLeases>,
 }
 
 /// An environment whose workspace is resolved; nothing of its data is open.
@@ -75,7 +100,8 @@ impl ResolvedEnvironment {
         let ReadEnvironment { name, documents, workspace: told } = read;
         let catalog = known.map(|known| known.of_environment(&name, &told));
         let (folder, kept) = (Arc::new(documents), KeptDocuments::new());
-        let wanted = what_runs::at_start(catalog.as_ref(), Arc::clone(&folder), kept, (&told, &place)).await?;
+        let nothing = BTreeMap::new();
+        let wanted = what_runs::at_start(catalog.as_ref(), Arc::clone(&folder), kept, (&told, &place), nothing).await?;
         Ok(Self { name, place, folder, told, catalog, wanted })
     }
 
@@ -105,26 +131,61 @@ impl ResolvedEnvironment {
         let draining = DrainingSyncs::open(&data, &mut state, catalog.as_ref()).await?;
         if !draining.kept().is_empty() {
             let kept = draining.kept().clone();
-            let beside = what_runs::at_start(catalog.as_ref(), folder, kept, (&told, &place)).await;
+            let (known, nothing) = (catalog.as_ref(), BTreeMap::new());
+            let beside = what_runs::at_start(known, Arc::clone(&folder), kept, (&told, &place), nothing).await;
             wanted = beside.map_err(|error| draining.refused(error))?;
         }
-        wanted.warn_of_left_out();
         let workspace = Arc::clone(&wanted.whole.1);
         let limits = wasm::CallLimits { pagemap_scan: workspace.pagemap_scan, ..wasm::CallLimits::default() };
         let followers = Followers::new(&workspace);
+        let secrets = SecretReader::default();
+        if let Some(catalog) = &catalog {
+            secrets.connect(catalog);
+        }
         let of_store = store::RegistrySettings {
             admits: active_runtimes::admission(followers.grants.subscribe()),
+            secrets: secrets.for_store(),
             limits,
             ..store::RegistrySettings::default()
         };
         let store = VersionStore::open(&paths::store(&data), of_store)?;
         let key = identity.id.clone();
-        let live = Live::open(&workspace, store.0.clone(), fingerprint(&workspace.specs, &key)).await?;
-        let runtimes = ActiveRuntimes::open(&workspace, &store.0).await;
+        let live = loop {
+            let workspace = &wanted.whole.1;
+            let print = fingerprint(&workspace.specs, &key);
+            let opened = Live::open(workspace, store.0.clone(), print, secrets.clone()).await;
+            let objects = match opened {
+                Ok(live) => break live,
+                // Of the catalog they are left out, with what names them.
+                Err(UnloadedRules::Objects(objects)) if objects.are_all(|object| wanted.is_of_catalog(object)) => {
+                    objects
+                }
+                Err(error) => return Err(error.into_error(&wanted.of_catalog())),
+            };
+            let mut unloadable = objects.reasons();
+            unloadable.extend(wanted.unloadable);
+            let (known, kept) = (catalog.as_ref(), draining.kept().clone());
+            wanted = what_runs::at_start(known, Arc::clone(&folder), kept, (&told, &place), unloadable).await?;
+            followers.follow(&wanted.whole.1);
+        };
+        wanted.warn_of_left_out();
+        let workspace = Arc::clone(&wanted.whole.1);
+        let metrics = EngineMetrics::new(shared.spans.clone());
+        let runtimes = ActiveRuntimes::open(&workspace, &store.0, secrets.clone(), metrics.clone()).await;
         let count = partitions::settle(&workspace, past, &mut state)?;
-        live.record(State::open(&paths::state(&data))?)?;
-        let parts = PartitionParts { workspace: &workspace, past, count, live: &live, workers: shared.workers.clone() };
-        let opening = destinations::open(&workspace, &runtimes, count, |partition| parts.state(partition));
+        live.record(State::open(&paths::state(&data))?).await?;
+        let (workers, taps) = (shared.workers.clone(), EventTaps::default());
+        let parts = PartitionParts {
+            workspace: &workspace,
+            past,
+            count,
+            has_left_out_syncs: wanted.has_left_out_syncs(),
+            live: &live,
+            workers,
+            taps: taps.clone(),
+            metrics: metrics.clone(),
+        };
+        let opening = destinations::open(&workspace, &runtimes, count, &key, |partition| parts.state(partition));
         let destinations = background::within(&shared.background, opening).await?;
         let mut opened = Vec::new();
         for (partition, destinations) in (0..).zip(&destinations) {
@@ -148,7 +209,21 @@ impl ResolvedEnvironment {
             "the log is open"
         );
         let log = LogPartitions::new(opened.iter().map(|one| Arc::clone(&one.log)).collect());
-        let of_keeper = parts.state(0)?;
+        let archive = match &workspace.archive {
+            Some(settings) => {
+                let logs = opened.iter().map(|one| (one.segments.clone(), &one.state)).collect();
+                Some(LogArchive::open(settings, (&key, &data), logs)?)
+            }
+            None => {
+                opened.iter().try_for_each(|one| one.segments.remove_all_fetched())?;
+                None
+            }
+        };
+        let (of_keeper, of_retries, of_forgets) = (parts.state(0)?, parts.state(0)?, parts.state(0)?);
+        let of_replays = (parts.state(0)?, parts.state(0)?);
+        let of_alerts = (parts.state(0)?, parts.state(0)?);
+        let of_rebuilds = (parts.state(0)?, parts.state(0)?);
+        let of_retention = parts.state(0)?;
         let identity = (identity, data);
         let syncs = (syncs, workers);
         Ok(OpenedEngine {
@@ -160,13 +235,23 @@ impl ResolvedEnvironment {
             findings,
             followers,
             store,
+            secrets,
             live,
             runtimes,
             partitions: opened,
             log,
+            archive,
             syncs,
             state,
             of_keeper,
+            of_retries,
+            taps,
+            metrics,
+            of_forgets,
+            of_replays,
+            of_alerts,
+            of_rebuilds,
+            of_retention,
             identity,
         })
     }
@@ -183,14 +268,28 @@ pub(super) struct OpenedEngine {
     findings: Vec<Finding>,
     followers: Followers,
     store: (VersionStore, BuildQueue),
+    /// For functions of the store.
+    secrets: SecretReader,
     live: Arc<Live>,
     runtimes: Arc<ActiveRuntimes>,
     partitions: Vec<OpenPartition>,
     log: LogPartitions,
+    /// Where the log has one.
+    archive: Option<Arc<LogArchive>>,
     /// With the workers of each sync, which do not run yet.
     syncs: (RunningSyncs, Vec<Vec<ReadyWorker>>),
     state: State,
     of_keeper: State,
+    of_retries: State,
+    /// Where events are offered to whoever listens.
+    taps: EventTaps,
+    /// Where what it does is counted.
+    metrics: EngineMetrics,
+    of_forgets: State,
+    of_replays: (State, State),
+    of_alerts: (State, State),
+    of_rebuilds: (State, State),
+    of_retention: State,
     identity: (Identity, PathBuf),
 }
 
@@ -209,21 +308,70 @@ impl OpenedEngine {
         shared: &SharedEngineParts,
     ) -> Result<ConnectedEngine, AppError> {
         self.wanted.revision = revision;
+        self.secrets.connect(&catalog);
         let workspace = Arc::clone(&self.wanted.whole.1);
         let of_door = (&*self.name, shared.hasher.clone());
         let uses = self.state.key_uses()?;
         let door = RunningDoor::open(&workspace, of_door, shared.cores, catalog.catalog(), &uses).await?;
+        let streams = RunningStreams::new(StreamParts {
+            log: self.log.clone(),
+            entrance: door.follow(),
+            data: workspace.data.clone(),
+            leases: shared.leases.as_ref().map(|leases| leases.of_environment(&self.name, &self.key)),
+            cores: shared.cores,
+            background: shared.background.clone(),
+        });
         let (reloads, asked) = mpsc::channel(RELOADS_MAX);
         let state = paths::state(&workspace.data);
         let reader = WorkspaceReader { place: self.place.clone(), catalog: catalog.clone() };
         let tried = (reader, self.followers.folder.subscribe());
         let tries = ObjectTries::new(tried, (self.store.0.clone(), self.log.clone()), Arc::clone(&shared.tries));
+        let tries = Arc::new(tries);
+        let traces = EventTracer {
+            tries: Arc::clone(&tries),
+            log: self.log.clone(),
+            state: state.clone(),
+            live: Arc::clone(&self.live),
+            runtimes: Arc::clone(&self.runtimes),
+            turns: Arc::clone(&shared.tries),
+            archive: self.archive.clone(),
+        };
+        let function_tries = tries.for_functions();
+        let (tries, entry_tries) = tries.for_api();
+        let (shown, (alert_orders, orders)) = (watch::Sender::new(Arc::default()), mpsc::channel(ALERT_ORDERS_MAX));
+        let alerts = AskedAlerts { shown: shown.subscribe(), orders: alert_orders };
+        let alert_ends = AlertEnds { shown, orders };
+        let (log, counted_log, timed_log) = (self.log.clone(), self.log.clone(), self.log.clone());
+        let archive = self.archive.clone();
         let api = Arc::new(api::EngineSettings {
             folder: workspace.dir.clone(),
             entrance: door.follow(),
             names: self.followers.names.subscribe(),
             reloads,
-            tries: tries.for_api(),
+            tries,
+            function_tries,
+            entry_tries,
+            traces: traces.for_api(),
+            taps: self.taps.clone(),
+            metrics: self.metrics.clone(),
+            log: self.log.clone(),
+            received_at: Box::new(move |partition, offset| {
+                let log = timed_log.iter().find(|(number, _)| *number == partition)?.1;
+                log_times::received_at(&**log, offset).ok().flatten()
+            }),
+            originals: Box::new(move |state, at| {
+                entry_originals::original(&log, state, at).map_err(|error| error.to_string())
+            }),
+            recount: Box::new(move |state| recount(&counted_log, &state).map_err(|error| error.to_string())),
+            archive: archive.map(LogArchive::for_api),
+            retries: Arc::new(Notify::new()),
+            forgets: Arc::new(Notify::new()),
+            replays: Arc::new(Notify::new()),
+            alerts,
+            rebuilds: Arc::new(Notify::new()),
+            queries: warehouse_queries::for_api(self.followers.workspace.subscribe()),
+            data: workspace.data.clone(),
+            streams: streams.sources(),
             store: self.store.0.clone(),
             running: api::Running {
                 functions: self.live.taken(),
@@ -234,7 +382,8 @@ impl OpenedEngine {
             open_state: Box::new(move || State::read(&state)),
         });
         let environments = shared.environments.clone();
-        Ok(ConnectedEngine { opened: self, catalog, door, api, asked, environments })
+        let has_breach = watch::Sender::new(false);
+        Ok(ConnectedEngine { opened: self, catalog, door, streams, api, asked, environments, has_breach, alert_ends })
     }
 }
 
@@ -243,9 +392,13 @@ pub(super) struct ConnectedEngine {
     opened: OpenedEngine,
     catalog: FolderCatalog,
     pub(super) door: RunningDoor,
+    streams: RunningStreams,
     pub(super) api: Arc<api::EngineSettings>,
     asked: mpsc::Receiver<api::ReloadRequest>,
     environments: RunningEnvironments,
+    /// Whether events are not accounted for, as the keeper finds.
+    has_breach: watch::Sender<bool>,
+    alert_ends: AlertEnds,
 }
 
 impl ConnectedEngine {
@@ -260,7 +413,12 @@ impl ConnectedEngine {
 
     /// What is behind the door for it.
     pub(super) fn behind_door(&self) -> DoorEnvironment {
-        DoorEnvironment { entrance: self.door.follow(), log: self.opened.log.clone() }
+        DoorEnvironment {
+            entrance: self.door.follow(),
+            log: self.opened.log.clone(),
+            has_breach: self.has_breach.subscribe(),
+            metrics: self.opened.metrics.clone(),
+        }
     }
 
     /// Marks that the data goes on from here: a start that is refused changes nothing of this.
@@ -272,12 +430,40 @@ impl ConnectedEngine {
 
     /// An engine that can run.
     pub(super) fn begin(self) -> WorkspaceEngine {
-        let Self { opened, catalog, door, api: _, asked, environments } = self;
+        let Self { opened, catalog, door, streams, api, asked, environments, has_breach, alert_ends } = self;
         let workspace = Arc::clone(&opened.wanted.whole.1);
         let data = opened.identity.1.clone();
         let sqlite_files = keeper::sqlite_files(&workspace);
-        let keeper = Keeper::new(opened.of_keeper, opened.followers.quarantine.subscribe(), door.follow());
+        let bounds = opened.followers.quarantine.subscribe();
+        let followed_breach = has_breach.subscribe();
+        let names = opened.followers.names.subscribe();
+        let keeper = Keeper::new(opened.of_keeper, bounds, door.follow(), has_breach, names);
+        let of_retries = (opened.of_retries, opened.log.clone());
+        let retries = EntryRetries::new(of_retries, opened.followers.names.subscribe(), Arc::clone(&api.retries));
+        let of_forgets = (opened.of_forgets, opened.log.clone(), opened.archive.clone());
+        let names = opened.followers.names.subscribe();
+        let names = (names, Arc::clone(&opened.runtimes));
+        let forgets = ForgetJobs::new(of_forgets, data.clone(), names, Arc::clone(&api.forgets));
         let (syncs, workers) = opened.syncs;
+        let of_retention = (opened.of_retention, opened.log.clone(), opened.archive.clone());
+        let retention = RetentionPasses::new(of_retention, opened.followers.workspace.subscribe());
+        let followed = (opened.followers.workspace.subscribe(), Arc::clone(&opened.runtimes));
+        let archive = opened.archive.clone();
+        let of_replays = (opened.of_replays.0, opened.of_replays.1, archive);
+        let replays = Replays::new(of_replays, syncs.places(), followed, Arc::clone(&api.replays));
+        let followed = (opened.followers.workspace.subscribe(), Arc::clone(&opened.runtimes));
+        let rebuilds = Rebuilds::new(opened.of_rebuilds, syncs.places(), followed, Arc::clone(&api.rebuilds));
+        let alerts = Alerts::new(AlertParts {
+            name: opened.name.clone(),
+            states: opened.of_alerts,
+            workspace: opened.followers.workspace.subscribe(),
+            running: opened.followers.report.subscribe(),
+            has_breach: followed_breach,
+            live: Arc::clone(&opened.live),
+            places: syncs.places(),
+            data: data.clone(),
+            asked: alert_ends,
+        });
         let parts = RunningParts::new(PartsAtStart {
             name: opened.name,
             environments,
@@ -288,13 +474,16 @@ impl ConnectedEngine {
             runtimes: Arc::clone(&opened.runtimes),
             syncs,
             door,
+            streams: streams.clone(),
             followers: opened.followers,
             reader: WorkspaceReader { place: opened.place, catalog },
             files: (paths::running(&data), paths::state(&data)),
         });
         WorkspaceEngine {
             log: opened.log,
+            archive: opened.archive,
             partitions: opened.partitions,
+            streams,
             parts: (parts, workers, asked),
             state: opened.state,
             live: opened.live,
@@ -302,6 +491,12 @@ impl ConnectedEngine {
             builder: opened.store.1,
             identity: opened.identity,
             keeper,
+            retries,
+            forgets,
+            replays,
+            alerts,
+            rebuilds,
+            retention,
             to_check: (sqlite_files, opened.findings),
         }
     }
@@ -310,7 +505,9 @@ impl ConnectedEngine {
 /// An engine with everything open.
 pub(super) struct WorkspaceEngine {
     log: LogPartitions,
+    archive: Option<Arc<LogArchive>>,
     partitions: Vec<OpenPartition>,
+    streams: RunningStreams,
     /// With the workers of each sync, which do not run yet, and where orders to change come from.
     parts: (RunningParts, Vec<Vec<ReadyWorker>>, mpsc::Receiver<api::ReloadRequest>),
     state: State,
@@ -320,6 +517,12 @@ pub(super) struct WorkspaceEngine {
     builder: BuildQueue,
     identity: (Identity, PathBuf),
     keeper: Keeper,
+    retries: EntryRetries,
+    forgets: ForgetJobs,
+    replays: Replays,
+    alerts: Alerts,
+    rebuilds: Rebuilds,
+    retention: RetentionPasses,
     /// Checked in the background, and what is known to be damaged already.
     to_check: (Vec<CheckedFile>, Vec<Finding>),
 }

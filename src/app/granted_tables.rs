@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_plugin::{NotAPackage, Package};
 use tidegate_wasm::Services;
 use tidegate_wasm::lookup::{GrantedTables, LookupTable};
 
 use super::AppError;
+use super::unloadable::Unloadable;
 use crate::config::{FunctionConfig, Workspace};
 
 /// The tables that somebody may borrow, by their names in the workspace.
@@ -23,6 +25,12 @@ impl WorkspaceTables {
     /// The table of this name.
     pub(super) fn get(&self, name: &str) -> Option<Arc<LookupTable>> {
         self.0.get(name).map(|granted| Arc::clone(&granted.table))
+    }
+
+    /// Whether every table that a function of a file borrows is there.
+    pub(super) fn has_all_of(&self, config: &FunctionConfig) -> bool {
+        let mut borrowed = config.lookups.iter().filter_map(|borrowed| borrowed.table.as_ref());
+        borrowed.all(|table| self.0.contains_key(table))
     }
 
     /// Whether the uploaded function `name` may borrow any of them.
@@ -41,29 +49,34 @@ impl WorkspaceTables {
     }
 }
 
-/// Reads the tables that functions borrow, but those that are kept; one that nobody borrows is left alone.
+/// Reads the tables that functions borrow, but those that are kept; one that nobody borrows is left alone. With those that cannot be read.
 pub(super) fn tables(
     workspace: &Workspace,
     kept: impl Fn(&str) -> Option<Arc<LookupTable>>,
-) -> Result<WorkspaceTables, AppError> {
+) -> (WorkspaceTables, Unloadable) {
     let borrowed: BTreeSet<&String> = workspace
         .functions
         .values()
         .flat_map(|function| &function.lookups)
         .filter_map(|borrowed| borrowed.table.as_ref())
         .collect();
-    let mut tables = BTreeMap::new();
+    let (mut tables, mut unloadable) = (BTreeMap::new(), Unloadable::default());
     for (name, config) in &workspace.lookups {
         if config.grant_to.is_empty() && !borrowed.contains(name) {
             continue;
         }
         let opened = || LookupTable::open(&config.settings).map(Arc::new);
-        let table = kept(name).map_or_else(opened, Ok);
-        let table = table.map_err(|cause| AppError::Lookup { name: name.clone(), cause })?;
-        let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
-        tables.insert(name.clone(), GrantedTable { table, grant_to });
+        match kept(name).map_or_else(opened, Ok) {
+            Ok(table) => {
+                let grant_to = config.grant_to.iter().map(|(function, _)| function.clone()).collect();
+                tables.insert(name.clone(), GrantedTable { table, grant_to });
+            }
+            Err(cause) => {
+                unloadable.add(ObjectRefKind::Lookup, name, AppError::Lookup { name: name.clone(), cause });
+            }
+        }
     }
-    Ok(WorkspaceTables(tables))
+    (WorkspaceTables(tables), unloadable)
 }
 
 /// Of each uploaded function, the tables that the workspace grants it.

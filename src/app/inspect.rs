@@ -12,8 +12,9 @@ use tidegate_sqlite::sqlite_check::{self, Depth};
 use tidegate_state as state;
 use tidegate_warehouse_sqlite::ledger;
 
+use super::archive::kept;
 use super::keeper::{self, CheckedFile};
-use super::{data_id, endings, findings, paths, running_report};
+use super::{data_id, endings, findings, paths, running_report, stream_report, tls_report};
 use crate::api::access;
 use crate::config::Workspace;
 
@@ -65,6 +66,9 @@ pub fn inspect(workspace: &Workspace, told: &mut dyn FnMut(&str)) -> Vec<Inspect
     all.push(admin(&paths::admin(data)));
     all.push(report(&paths::running(data)));
     all.push(endings_file(&paths::endings(data)));
+    all.push(streams_file(&paths::streams(data)));
+    all.push(tls_file(&paths::tls(data)));
+    all.push(archive_file(&paths::archive(data)));
     let kept = findings::read(&paths::findings(data));
     if !kept.is_empty() {
         let of = |found: findings::Finding| FileDamage {
@@ -130,6 +134,72 @@ fn report(path: &Path) -> InspectedFiles {
                 what: error.to_string(),
                 follows: "`tidegate status` does not say which revision runs and which files differ".to_owned(),
                 remedy: "none is needed: a reload and the next start of the server write the file anew".to_owned(),
+            };
+            InspectedFiles { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// What the archive of the log has.
+fn archive_file(path: &Path) -> InspectedFiles {
+    match kept::read(path) {
+        Ok(None) => absent(path),
+        Ok(Some(found)) => {
+            let segments: usize = found.partitions.values().map(|part| part.segments.len()).sum();
+            InspectedFiles {
+                format: Some(kept::FORMAT.to_string()),
+                looked_at: format!("{segments} segments in {}", found.place),
+                ..seen(path)
+            }
+        }
+        Err(error) => {
+            let damage = FileDamage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "what the archive of the log has is not known until it is asked".to_owned(),
+                remedy: "start the server: it reads the records of the archive and writes the file anew".to_owned(),
+            };
+            InspectedFiles { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// How the streams are that sources read.
+fn streams_file(path: &Path) -> InspectedFiles {
+    match stream_report::read(path) {
+        Ok(None) => absent(path),
+        Ok(Some(found)) => InspectedFiles {
+            format: Some(stream_report::FORMAT.to_string()),
+            looked_at: format!("{} streams", found.streams.len()),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = FileDamage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "`tidegate status` does not say how streams are".to_owned(),
+                remedy: "none is needed: a server that runs writes the file anew".to_owned(),
+            };
+            InspectedFiles { damage: vec![damage], ..seen(path) }
+        }
+    }
+}
+
+/// How the ports speak TLS.
+fn tls_file(path: &Path) -> InspectedFiles {
+    match tls_report::read(path) {
+        Ok(None) => absent(path),
+        Ok(Some(found)) => InspectedFiles {
+            format: Some(tls_report::FORMAT.to_string()),
+            looked_at: format!("{} ports", found.ports.len()),
+            ..seen(path)
+        },
+        Err(error) => {
+            let damage = FileDamage {
+                file: path.display().to_string(),
+                what: error.to_string(),
+                follows: "`tidegate status` does not say how the ports speak TLS".to_owned(),
+                remedy: "none is needed: the next start of the server writes the file anew".to_owned(),
             };
             InspectedFiles { damage: vec![damage], ..seen(path) }
         }

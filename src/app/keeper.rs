@@ -1,4 +1,4 @@
-//! Work on the data directory that can wait: the quarantine's bounds, what write keys are used for, and the check of files that are too
+//! Work on the data directory that can wait: the quarantine's bounds, consent that was withdrawn of what is pending, what write keys are used for, whether events are conserved, and the check of files that are too
 //! large to be checked before the start.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::findings::{self, Finding};
 use super::key_uses::KeyUsesWriter;
+use super::waiting_consents::WaitingConsents;
 use super::{paths, startup};
+use crate::api::WorkspaceNames;
 use crate::config::{DestinationKind, Workspace};
 use crate::warehouses::WarehouseSettings;
 
@@ -23,6 +25,8 @@ use crate::warehouses::WarehouseSettings;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Batches in one look; the rest is left for the next, so that a stop is never far.
 const BATCHES_MAX: usize = 256;
+/// Looks between two that go over all counts of what became of events: ten minutes.
+const LOOKS_A_CHECK: u64 = 120;
 
 /// Keeps the quarantine within its bounds, and what write keys are used for.
 pub(super) struct Keeper {
@@ -31,6 +35,11 @@ pub(super) struct Keeper {
     /// Its size is counted anew before the first entry goes, for a wrong one would cost entries.
     counted: bool,
     uses: KeyUsesWriter,
+    /// Whether what was accepted is not the sum of what became of it.
+    has_breach: watch::Sender<bool>,
+    /// Looks until all counts are looked over again.
+    looks_left: u64,
+    consents: WaitingConsents,
 }
 
 impl Keeper {
@@ -38,8 +47,11 @@ impl Keeper {
         state: State,
         bounds: watch::Receiver<QuarantineBounds>,
         entrance: watch::Receiver<Arc<Entrance>>,
+        has_breach: watch::Sender<bool>,
+        names: watch::Receiver<Arc<WorkspaceNames>>,
     ) -> Self {
-        Self { state, bounds, counted: false, uses: KeyUsesWriter::new(entrance) }
+        let (uses, consents) = (KeyUsesWriter::new(entrance), WaitingConsents::new(names));
+        Self { state, bounds, counted: false, uses, has_breach, looks_left: 0, consents }
     }
 
     /// Looks every few seconds, until `stop` turns true; itself then, for [`Keeper::end`].
@@ -55,6 +67,8 @@ impl Keeper {
             let done = tokio::task::spawn_blocking(move || {
                 self.keep_uses();
                 self.look();
+                self.withhold();
+                self.check_fates();
                 self
             });
             match done.await {
@@ -83,6 +97,29 @@ impl Keeper {
             Ok(Expired { by_age: 0, by_bytes: 0 }) => {}
             Ok(expired) => self.tell(expired),
             Err(error) => tracing::error!(error = %error, "the quarantine could not be kept within its bounds"),
+        }
+    }
+
+    fn withhold(&mut self) {
+        if let Err(error) = self.consents.look(&mut self.state) {
+            tracing::error!(error = %error, "what is pending could not be held against what people consent to");
+        }
+    }
+
+    /// Whether a breach is kept, at each look; now and then all counts are looked over.
+    fn check_fates(&mut self) {
+        let found = if self.looks_left == 0 {
+            self.looks_left = LOOKS_A_CHECK;
+            self.state.check_fates(clock::now_us())
+        } else {
+            self.looks_left -= 1;
+            self.state.fate_breaches().map(|breaches| !breaches.is_empty())
+        };
+        match found {
+            Ok(found) => {
+                self.has_breach.send_replace(found);
+            }
+            Err(error) => tracing::error!(error = %error, "whether events are conserved could not be looked at"),
         }
     }
 

@@ -90,7 +90,7 @@ mod tests {
 
     fn entrance(keys: Vec<WriteKey>) -> Arc<Entrance> {
         let keys = WriteKeys::new(KeyHasher::new(&[1; 32]), keys);
-        let settings = EntranceSettings { keys, rates: Vec::new(), paused: Default::default() };
+        let settings = EntranceSettings { keys, rates: Vec::new(), paused: Default::default(), webhooks: Vec::new() };
         Arc::new(Entrance::new(settings, 2, Instant::now()))
     }
 

@@ -1,5 +1,6 @@
 //! What is live in the store of a data directory, for a look at the workspace: no server need run, and nothing is opened.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tidegate_registry::{self as store, PluginKind, Releases};
@@ -25,6 +26,12 @@ pub fn destination(data: &Path, name: &str) -> Result<Option<LiveVersion>, Strin
 #[must_use]
 pub fn has_function(data: &Path, name: &str) -> bool {
     store::glance(&paths::store(data), PluginKind::Functions, name).map_or(true, |found| found.is_some())
+}
+
+/// Who names which secrets in their settings, by the names of the secrets. A store that cannot be read says so where it is needed.
+#[must_use]
+pub fn users_of_secrets(data: &Path) -> BTreeMap<String, BTreeSet<(PluginKind, String)>> {
+    releases(data).map(|releases| releases.users_of_secrets()).unwrap_or_default()
 }
 
 /// All that runs under which name.

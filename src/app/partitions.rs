@@ -12,22 +12,28 @@ use std::time::Duration;
 use futures_util::future::select_all;
 use tidegate_dedup::DedupSettings;
 use tidegate_log::{self as intake, Log, LogSettings, SegmentLog, Trimmed};
+use tidegate_metrics::EngineMetrics;
 use tidegate_pipeline::refine::{RefineSettings, Refiner, RefinerHandle, SourceFunctions};
 use tidegate_pipeline::sync::Start;
+use tidegate_pipeline::tap::EventTaps;
 use tidegate_process::clock;
 use tidegate_state::{State, StateError};
 use tokio::sync::watch;
 
-use super::continuity::{Ledger, Past};
+use super::archive::LogArchive;
+use super::continuity::{Ledger, Past, Stand};
 use super::live::Live;
 use super::sync_cursors::SyncCursors;
-use super::{AppError, compare, paths, starts};
+use super::{AppError, compare, entry_originals, paths, restored, starts};
 use crate::config::Workspace;
 
 /// Any request fits into this.
 const PENDING_BYTES_MIN: usize = 32 << 20;
 /// Between two looks at what the log may give up.
 const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+/// Times in a row that the log is not trimmed because records of the quarantine could not be kept. Then it is all the same: a log
+/// that is never trimmed fills the disk, and nothing can be kept any more.
+const UNKEPT_MAX: u32 = 5;
 
 /// How many partitions the log has: as many as the workspace says. Events that lie in another number of them would lose the
 /// order of their users, and retries of them would come through, so that is refused.
@@ -83,13 +89,20 @@ pub(super) struct PartitionParts<'w> {
     pub(super) workspace: &'w Workspace,
     pub(super) past: Past,
     pub(super) count: u16,
+    /// Syncs that ran before cannot run now, so nobody asks how far they are.
+    pub(super) has_left_out_syncs: bool,
     pub(super) live: &'w Arc<Live>,
     pub(super) workers: tidegate_wasm::function::Workers,
+    /// Where events are offered to whoever listens.
+    pub(super) taps: EventTaps,
+    pub(super) metrics: EngineMetrics,
 }
 
 /// One partition, with its threads at work.
 pub(super) struct OpenPartition {
     pub(super) log: Arc<dyn Log>,
+    /// The same, for its archive.
+    pub(super) segments: SegmentLog,
     pub(super) writer: JoinHandle<()>,
     pub(super) refiner: JoinHandle<()>,
     /// As long as somebody has it the refiner works.
@@ -116,11 +129,12 @@ impl PartitionParts<'_> {
         let (workspace, mut state) = (self.workspace, self.state(partition)?);
         let mut stand = compare::stand(workspace, &state, self.past, ledgers)?;
         let handed_to = compare::handed_to(workspace, &stand);
-        let floor = compare::floor(&stand, &state)?;
+        let floor = self.floor(&stand, &state)?;
         let dir = intake::partition_dir(&paths::log(&workspace.data), partition);
         let (log, writer, recovery) =
             SegmentLog::open(&dir, share(&workspace.log, self.count), floor, clock::now_us())?;
         super::report(&recovery);
+        let segments = log.clone();
         let log: Arc<dyn Log> = Arc::new(log);
         let of_partition = (self.count > 1).then_some(partition);
         compare::settle(&mut stand, &*log, &mut state, of_partition)?;
@@ -133,6 +147,7 @@ impl PartitionParts<'_> {
         let (bytes_cut, carried_over) = (recovery.torn_bytes, recovery.carried);
         Ok(OpenPartition {
             log,
+            segments,
             writer,
             refiner,
             handle,
@@ -142,6 +157,28 @@ impl PartitionParts<'_> {
             bytes_cut,
             carried_over,
         })
+    }
+
+    /// No new record may get an offset below this. Behind a restore a ledger that cannot be asked now may be ahead of everything here: what would
+    /// get offsets that it has seen would count as delivered.
+    fn floor(&self, stand: &Stand<'_>, state: &State) -> Result<u64, AppError> {
+        let floor = compare::floor(stand, state)?;
+        let unasked = compare::unasked(self.workspace, stand);
+        if unasked.is_empty() && !self.has_left_out_syncs {
+            return Ok(floor);
+        }
+        let Some(leap) = restored::leap(&self.workspace.data, clock::now_us()) else { return Ok(floor) };
+        // A log whose end cannot be read says so itself when it is opened.
+        let end = Some(stand.log.end).filter(|end| *end < u64::MAX).unwrap_or(0);
+        let floor = floor.max(end).saturating_add(leap);
+        tracing::warn!(
+            partition = state.partition(),
+            syncs = unasked.join(", "),
+            floor,
+            "the data directory was restored from a backup, and not every sync's ledger can be asked how far it is: new records get \
+             offsets from `floor` on, above all that it can have seen. The lag of such a sync counts the numbers between until it goes on"
+        );
+        Ok(floor)
     }
 
     fn refiner(
@@ -158,7 +195,13 @@ impl PartitionParts<'_> {
         let dedup = DedupSettings { window_us, entries_max: entries_max / u64::from(self.count) };
         let dedup = state.dedup(&paths::dedup(&self.workspace.data, partition), dedup)?;
         let refiner = Refiner::open(Arc::clone(log), state, dedup, self.live.rules(), settings)?;
-        let of_sources = SourceFunctions { workers: self.workers.clone(), recall: self.live.recall(), handed_to };
+        let of_sources = SourceFunctions {
+            workers: self.workers.clone(),
+            recall: self.live.recall(),
+            handed_to,
+            taps: self.taps.clone(),
+            metrics: self.metrics.clone(),
+        };
         Ok(refiner.run(of_sources, self.state(partition)?)?)
     }
 }
@@ -171,6 +214,9 @@ pub(super) struct KeptPartition {
     /// Of all syncs.
     pub(super) cursors: Arc<SyncCursors>,
     pub(super) state: State,
+    /// Times in a row that records of the quarantine could not be kept.
+    pub(super) unkept: u32,
+    pub(super) archive: Option<Arc<LogArchive>>,
 }
 
 /// Waits for the order to stop or for a failed disk, and trims the log meanwhile.
@@ -184,10 +230,33 @@ pub(super) async fn watch_over(mut partitions: Vec<KeptPartition>, mut stop: wat
     let mut failed = select_all(partitions.iter().map(|one| fails(Arc::clone(&one.log))));
     let mut trim = tokio::time::interval(trim_interval());
     loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            _ = trim.tick() => partitions.iter_mut().for_each(KeptPartition::trim),
-            _ = &mut failed => return,
+        let is_over = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => true,
+            _ = trim.tick() => false,
+            _ = &mut failed => true,
+        };
+        if is_over {
+            return;
+        }
+        // Off the threads that answer clients.
+        let stops = stop.clone();
+        let work = move || {
+            let is_over = || *stops.borrow();
+            for partition in &mut partitions {
+                if is_over() {
+                    break;
+                }
+                partition.trim(&is_over);
+            }
+            partitions
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(same) => partitions = same,
+            Err(error) => match error.try_into_panic() {
+                // Nothing would trim the log any more: whoever panics here ends all, and not as if that had been ordered.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => return,
+            },
         }
     }
 }
@@ -198,24 +267,62 @@ fn trim_interval() -> Duration {
 }
 
 impl KeptPartition {
-    fn trim(&mut self) {
+    fn trim(&mut self, is_over: &dyn Fn() -> bool) {
         let slowest = self.cursors.floor(self.state.partition());
         let refined = self.state.refined_to().unwrap_or(0);
         let floor = slowest.map_or(refined, |slowest| slowest.min(refined));
-        match self.trim_to(floor) {
-            Ok(Trimmed { records_lost: 0, .. }) => {}
-            Ok(Trimmed { records_lost, .. }) => tracing::error!(
-                records = records_lost,
-                "log.hard_cap_bytes is reached: records were removed that not every sync had delivered"
-            ),
+        match self.trim_to(floor, is_over) {
+            Ok(Trimmed { records_lost, unarchived, .. }) => {
+                if records_lost > 0 {
+                    tracing::error!(
+                        records = records_lost,
+                        "log.hard_cap_bytes is reached: records were removed that not every sync had delivered"
+                    );
+                }
+                if let Some(unarchived) = unarchived {
+                    self.note_unarchived(unarchived);
+                }
+            }
             Err(error) => tracing::error!(error = %error, "the log could not be trimmed"),
         }
     }
 
-    fn trim_to(&mut self, floor: u64) -> Result<Trimmed, AppError> {
+    /// Says and keeps that records were removed that the archive does not have.
+    fn note_unarchived(&self, (from, to): (u64, u64)) {
+        let (partition, records) = (self.state.partition(), self.log.records(from, to));
+        tracing::error!(
+            partition,
+            from,
+            to,
+            records,
+            "log.hard_cap_bytes is reached: records were removed before they were archived"
+        );
+        if let Some(archive) = &self.archive {
+            archive.note_lost(partition, (from, to));
+        }
+    }
+
+    fn trim_to(&mut self, floor: u64, is_over: &dyn Fn() -> bool) -> Result<Trimmed, AppError> {
         // What the log gives up cannot be read from it again.
         tidegate_dedup::sync(&self.dedup)?;
-        self.state.forget_below(self.log.oldest())?;
-        Ok(self.log.trim(floor, clock::now_us())?)
+        let now_us = clock::now_us();
+        let due_to = self.log.due_to(floor, now_us);
+        let kept_to = due_to.min(self.state.refined_to()?);
+        match entry_originals::keep(&*self.log, &mut self.state, kept_to, is_over) {
+            Ok(true) => self.unkept = 0,
+            Ok(false) => return Ok(Trimmed::default()),
+            Err(error) => {
+                self.unkept = self.unkept.saturating_add(1);
+                if self.unkept < UNKEPT_MAX {
+                    return Err(error);
+                }
+                tracing::warn!(error = %error, "records of quarantined events cannot be kept; those that the log gives up cannot be retried");
+            }
+        }
+        // With what the state knows of them, records are replayed that the archive has.
+        self.state.forget_below(self.log.readable_from())?;
+        fail::fail_point!("trim_slowly");
+        // What has come meanwhile may have made more due, whose records nobody has kept.
+        Ok(self.log.trim_below((floor, due_to), now_us)?)
     }
 }

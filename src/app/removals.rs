@@ -15,6 +15,8 @@ use crate::config::Workspace;
 
 /// For requests that are under way.
 pub(super) const REQUESTS_MAX: Duration = Duration::from_secs(5);
+/// For a stream to bring what it has read into the log, and to leave.
+pub(super) const STREAMS_MAX: Duration = Duration::from_secs(15);
 /// For syncs to deliver what was accepted just now, beside the time for which their events may wait for company.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// Of that time, no more than this.

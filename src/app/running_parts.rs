@@ -24,12 +24,13 @@ use super::active_runtimes::{self, ActiveRuntimes, NextRuntime};
 use super::change_plan::{self, ChangePlan, SyncChange};
 use super::door;
 use super::endings::DrainingSyncs;
-use super::followers::{FollowedFolder, Followers, names};
+use super::followers::{FollowedFolder, Followers};
 use super::live::{Live, NextLive};
 use super::removals::{AskedEndings, Removals};
 use super::running_door::RunningDoor;
 use super::running_environments::RunningEnvironments;
 use super::running_report::{RunningReport, differing_objects};
+use super::running_streams::RunningStreams;
 use super::running_syncs::RunningSyncs;
 use super::sync_restart::{RestartedSync, SyncRestart, SyncsUnderWay};
 use super::told_changes::tell;
@@ -72,12 +73,15 @@ pub(super) struct RunningParts {
     drained_again_at: Instant,
     /// Objects that cannot run, each with the reason.
     left_out: BTreeMap<ObjectRef, String>,
+    /// Those of them that cannot be loaded.
+    unloadable: BTreeMap<ObjectRef, String>,
     /// What fingerprints are made under.
     key: String,
     live: Arc<Live>,
     runtimes: Arc<ActiveRuntimes>,
     syncs: RunningSyncs,
     door: RunningDoor,
+    streams: RunningStreams,
     followers: Followers,
     reader: WorkspaceReader,
     report: RunningReport,
@@ -97,6 +101,7 @@ pub(super) struct PartsAtStart {
     pub(super) runtimes: Arc<ActiveRuntimes>,
     pub(super) syncs: RunningSyncs,
     pub(super) door: RunningDoor,
+    pub(super) streams: RunningStreams,
     pub(super) followers: Followers,
     pub(super) reader: WorkspaceReader,
     /// `running.json` and the state.
@@ -120,9 +125,9 @@ impl RunningParts {
     /// What runs after a start.
     pub(super) fn new(parts: PartsAtStart) -> Self {
         let PartsAtStart { name, environments, wanted, draining, key, live, .. } = parts;
-        let PartsAtStart { runtimes, syncs, door, followers, reader, files, .. } = parts;
-        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, revision: of_catalog, .. } =
-            wanted;
+        let PartsAtStart { runtimes, syncs, door, streams, followers, reader, files, .. } = parts;
+        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, unloadable, .. } = wanted;
+        let of_catalog = wanted.revision;
         let revision = live.rules().borrow().revision;
         let (report_file, state_file) = files;
         environments.settle(&name, &workspace);
@@ -139,11 +144,13 @@ impl RunningParts {
             settled: BTreeSet::new(),
             drained_again_at: Instant::now(),
             left_out,
+            unloadable,
             key,
             live,
             runtimes,
             syncs,
             door,
+            streams,
             followers,
             reader,
             report_file,
@@ -159,6 +166,17 @@ impl RunningParts {
 
     pub(super) fn syncs(&mut self) -> &mut RunningSyncs {
         &mut self.syncs
+    }
+
+    /// Begins to read what sources read that are streams; it ends when `stop` turns true.
+    pub(super) fn begin_streams(&self, stop: watch::Receiver<bool>) {
+        self.streams.begin(&self.workspace, stop);
+    }
+
+    /// Nothing comes of a change: sources take in what they took in before.
+    fn open_as_before(&self) {
+        self.door.put(&self.workspace, HashSet::new());
+        self.streams.put(&self.workspace, &HashSet::new());
     }
 
     /// Changes what runs as often as it is asked to, one change at a time, until `stop` turns true; the syncs as they are then. No change
@@ -312,7 +330,7 @@ impl RunningParts {
         let begun = match self.begin_endings(&next, ordered.map(|(_, preview)| preview)) {
             Ok(begun) => begun,
             Err(refusal) => {
-                self.door.put(&self.workspace, HashSet::new());
+                self.open_as_before();
                 return Err(refusal);
             }
         };
@@ -320,14 +338,14 @@ impl RunningParts {
             Ok(committed) => committed,
             Err(refusal) => {
                 self.draining.take_back(&begun, &self.state_file);
-                self.door.put(&self.workspace, HashSet::new());
+                self.open_as_before();
                 return Err(refusal);
             }
         };
         let revision = match self.live.put(next.live) {
             Ok(revision) => revision,
             Err(error) => {
-                self.door.put(&self.workspace, HashSet::new());
+                self.open_as_before();
                 let error = error.to_string();
                 if committed.is_some() {
                     // What ends by the change is written down, and a start goes by that.
@@ -339,10 +357,11 @@ impl RunningParts {
         };
         // From here on nothing refuses the whole.
         let NextParts { wanted, plan, differences, runtimes, removals, .. } = next;
-        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, revision: of_catalog, .. } =
-            wanted;
+        let WantedWorkspace { told, overlaid, whole: (documents, workspace), left_out, unloadable, .. } = wanted;
+        let of_catalog = wanted.revision;
         let before = std::mem::replace(&mut self.workspace, workspace);
         (self.told, self.overlaid, self.documents, self.left_out) = (told, overlaid, documents, left_out);
+        self.unloadable = unloadable;
         self.tell_folder();
         if let Err(error) = self.draining.begun(begun) {
             tracing::error!(error = %error, "endings.json could not be written; the next start ends what it names and has no end");
@@ -366,9 +385,10 @@ impl RunningParts {
         if plan.door || !removals.sources.is_empty() {
             self.door.put(&workspace, HashSet::new());
         }
+        // Behind the door, where rates and lanes are.
+        self.streams.put(&workspace, &HashSet::new());
         self.runtimes.retain(&used_plugins(&workspace));
-        self.followers.names.send_replace(Arc::new(names(&workspace)));
-        self.followers.quarantine.send_replace(workspace.quarantine.clone());
+        self.followers.runs(&workspace);
         let needs_restart = change_plan::needs_restart(&self.started, &workspace);
         self.report.paused = workspace.paused();
         self.report.needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
@@ -394,8 +414,9 @@ impl RunningParts {
 
     /// Tells whoever tries objects out what they would run beside.
     fn tell_folder(&self) {
-        let (documents, left_out) = (Arc::clone(&self.told.folder), self.left_out.clone());
-        self.followers.folder.send_replace(Some(Arc::new(FollowedFolder { documents, left_out })));
+        let (left_out, unloadable) = (self.left_out.clone(), self.unloadable.clone());
+        let documents = Arc::clone(&self.told.folder);
+        self.followers.folder.send_replace(Some(Arc::new(FollowedFolder { documents, left_out, unloadable })));
     }
 
     /// Changes the catalog as it was ordered.
@@ -513,7 +534,7 @@ fn plugin<'w>(workspace: &'w Workspace, name: &str) -> Option<&'w crate::config:
     let is_used = workspace.syncs.values().any(|sync| sync.destination.0 == name);
     match &workspace.destinations.get(name).filter(|_| is_used)?.kind {
         DestinationKind::Plugin(config) => Some(&**config),
-        DestinationKind::Warehouse(_) => None,
+        DestinationKind::Warehouse(_) | DestinationKind::Stream(_) => None,
     }
 }
 

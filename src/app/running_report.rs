@@ -11,6 +11,7 @@ use tidegate_api_types::workspace::ObjectRef;
 use tidegate_event::time;
 use tidegate_process::{clock, whole_file};
 
+use super::kept_json::{self, KeptJsonError};
 use crate::config::{FileMarks, ObjectSpec, Workspace, marks_of_files};
 
 /// Raised when an older build could not read the file any more.
@@ -36,19 +37,17 @@ pub struct RunningReport {
     /// What is there and stops for now.
     #[serde(default)]
     pub paused: BTreeSet<ObjectRef>,
+    /// Where each sync delivers.
+    #[serde(default)]
+    pub syncs: BTreeMap<String, ReportedDestination>,
 }
 
-/// Why `running.json` does not say what runs.
-#[derive(Debug, thiserror::Error)]
-pub enum RunningReportError {
-    #[error(
-        "format {found}, and this build supports up to {FORMAT}; use the newer build that wrote it. Nothing was changed"
-    )]
-    Newer { found: u64 },
-    #[error("it is damaged: {0}")]
-    Damaged(#[from] serde_json::Error),
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
+/// Where a sync delivers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedDestination {
+    pub destination: String,
+    /// As its file has it: `postgres`, `kafka`, `plugin`.
+    pub kind: String,
 }
 
 impl RunningReport {
@@ -71,6 +70,7 @@ impl RunningReport {
             needs_restart: Vec::new(),
             catalog_revision: 0,
             paused: workspace.paused(),
+            syncs: destinations_of_syncs(workspace),
             since,
             salt,
         }
@@ -82,6 +82,7 @@ impl RunningReport {
             self.follow(revision);
         }
         self.files = marks_of_files(&workspace.files, &self.salt);
+        self.syncs = destinations_of_syncs(workspace);
         let mut before: BTreeMap<ObjectRef, ObjectRunning> =
             std::mem::take(&mut self.objects).into_iter().map(|one| (one.object.clone(), one)).collect();
         let of = |object: &ObjectRef| {
@@ -172,6 +173,18 @@ impl RunningReport {
     }
 }
 
+fn destinations_of_syncs(workspace: &Workspace) -> BTreeMap<String, ReportedDestination> {
+    let mut syncs = BTreeMap::new();
+    for (name, sync) in &workspace.syncs {
+        let destination = sync.destination.0.clone();
+        if let Some(config) = workspace.destinations.get(&destination) {
+            let kind = config.kind.word().to_owned();
+            syncs.insert(name.clone(), ReportedDestination { destination, kind });
+        }
+    }
+    syncs
+}
+
 /// An object runs as it is wanted.
 fn follows(one: &mut ObjectRunning) {
     if one.is_behind() {
@@ -185,17 +198,8 @@ fn follows(one: &mut ObjectRunning) {
 ///
 /// # Errors
 /// The file cannot be read or not understood.
-pub fn read(path: &Path) -> Result<Option<RunningReport>, RunningReportError> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let value: serde_json::Value = serde_json::from_slice(&bytes)?;
-    if let Some(found) = value["format"].as_u64().filter(|found| *found > FORMAT.into()) {
-        return Err(RunningReportError::Newer { found });
-    }
-    Ok(Some(serde_json::from_value(value)?))
+pub fn read(path: &Path) -> Result<Option<RunningReport>, KeptJsonError> {
+    kept_json::read(path, FORMAT)
 }
 
 /// Whether an object is made of something else, or is in one of both alone.
@@ -246,15 +250,5 @@ mod tests {
         assert!(read(&path).unwrap().is_none());
         report.write(&path).unwrap();
         assert_eq!(read(&path).unwrap(), Some(report));
-    }
-
-    #[test]
-    fn a_report_of_a_newer_build_is_refused_by_its_number() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("running.json");
-        std::fs::write(&path, r#"{"format": 2, "how": "else"}"#).unwrap();
-        assert!(read(&path).unwrap_err().to_string().starts_with("format 2, and this build supports up to 1"));
-        std::fs::write(&path, "{").unwrap();
-        assert!(matches!(read(&path), Err(RunningReportError::Damaged(_))));
     }
 }

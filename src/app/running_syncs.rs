@@ -316,6 +316,11 @@ pub(super) struct WorkerPlaces {
 }
 
 impl WorkerPlaces {
+    /// Has the log of a partition keep what is at or above `cursor`.
+    pub(super) fn hold(&self, partition: u16, cursor: watch::Receiver<u64>) -> HeldCursor {
+        self.cursors.hold(partition, cursor)
+    }
+
     /// A worker of a sync in a partition. What it will read is kept from here on.
     pub(super) fn worker(&self, place: &SyncPlace, spec: &SyncSpec, start: WorkerStart, state: State) -> ReadyWorker {
         let WorkerStart { from: EndedWorker { destination, in_hand }, start } = start;

@@ -13,8 +13,10 @@ use tidegate_event::{Event, Position, ViolationRecord, decode};
 use tidegate_pipeline::refine::{self, BatchContext, ChainOutput, FunctionChain, Judged};
 use tidegate_process::clock;
 use tidegate_registry::{self as store, VersionStore};
+use tidegate_wasm::HiddenTexts;
 
 use super::live::Live;
+use super::store_secrets::SecretReader;
 use super::{AppError, destinations, paths};
 use crate::config::Workspace;
 
@@ -25,6 +27,8 @@ pub struct Sampled {
     pub violations: Vec<ViolationRecord>,
     /// How many events stay behind, by the reason.
     pub left_out: BTreeMap<LeftOut, u64>,
+    /// Secrets that the functions were given, and that may stand in the events.
+    pub hidden: HiddenTexts,
 }
 
 /// Why an event of a sample is not delivered.
@@ -97,14 +101,14 @@ impl<'w> Sampler<'w> {
         if store.exists() || !workspace.functions.is_empty() {
             copy(&store, folder.path()).map_err(failed)?;
             let (store, _builder) = VersionStore::open(folder.path(), store::RegistrySettings::default())?;
-            live = Some(Live::open(workspace, store, String::new()).await?);
+            live = Some(Live::open(workspace, store, String::new(), SecretReader::default()).await?);
         }
         Ok(Self { workspace, live, _folder: Some(folder) })
     }
 
     /// The same within a server, which has the store open.
     pub(super) async fn within(workspace: &'w Workspace, store: VersionStore) -> Result<Self, AppError> {
-        let live = Some(Live::open(workspace, store, String::new()).await?);
+        let live = Some(Live::open(workspace, store, String::new(), SecretReader::default()).await?);
         Ok(Self { workspace, live, _folder: None })
     }
 
@@ -112,7 +116,27 @@ impl<'w> Sampler<'w> {
     pub async fn pass(&self, name: &str, events: Vec<Event>) -> Sampled {
         let mut sampled = Sampled::default();
         let Some(sync) = self.workspace.syncs.get(name) else { return sampled };
-        let source = &*sync.source.0;
+        let taken = self.refine(&mut sampled, &sync.source.0, events).await;
+        let filter = destinations::filter(self.workspace, sync);
+        let (taken, filtered): (Vec<_>, Vec<_>) = taken.into_iter().partition(|event| filter.takes(event));
+        filtered.iter().for_each(|_| sampled.leave_out(LeftOut::Filtered));
+        let of_sync = self.live.as_ref().map(|live| live.rules().borrow().of_sync(name));
+        sampled.events = sampled.run(of_sync, name, taken).await;
+        for event in &mut sampled.events {
+            sync.mapping.apply(&mut event.body);
+        }
+        sampled
+    }
+
+    /// What would go on to the syncs of a source of `events`, which are of it.
+    pub async fn refined(&self, source: &str, events: Vec<Event>) -> Sampled {
+        let mut sampled = Sampled::default();
+        sampled.events = self.refine(&mut sampled, source, events).await;
+        sampled
+    }
+
+    /// Duplicates, the contract and the functions of a source.
+    async fn refine(&self, sampled: &mut Sampled, source: &str, events: Vec<Event>) -> Vec<Event> {
         let (mut seen, mut taken) = (HashSet::new(), Vec::with_capacity(events.len()));
         for event in events {
             if !seen.insert(event.message_id().to_owned()) {
@@ -131,16 +155,7 @@ impl<'w> Sampler<'w> {
             taken.extend(event);
         }
         let of_source = self.live.as_ref().map(|live| live.rules().borrow().of_source(source));
-        let taken = sampled.run(of_source, source, taken).await;
-        let filter = destinations::filter(self.workspace, sync);
-        let (taken, filtered): (Vec<_>, Vec<_>) = taken.into_iter().partition(|event| filter.takes(event));
-        filtered.iter().for_each(|_| sampled.leave_out(LeftOut::Filtered));
-        let of_sync = self.live.as_ref().map(|live| live.rules().borrow().of_sync(name));
-        sampled.events = sampled.run(of_sync, name, taken).await;
-        for event in &mut sampled.events {
-            sync.mapping.apply(&mut event.body);
-        }
-        sampled
+        sampled.run(of_source, source, taken).await
     }
 }
 
@@ -154,6 +169,9 @@ impl Sampled {
         let Some(function_chain) = function_chain.filter(|function_chain| !function_chain.is_empty()) else {
             return events;
         };
+        for function in function_chain.functions() {
+            self.hidden = self.hidden.joined(function.hidden());
+        }
         let now_us = clock::now_us();
         let batch = BatchContext {
             scope: scope.into(),
@@ -161,6 +179,7 @@ impl Sampled {
             seed: 0,
             bytes: events.iter().map(|event| event.to_json().len()).sum(),
             at_us: now_us,
+            tap: None,
         };
         let ChainOutput { events, quarantined, dropped, .. } = refine::chain(&function_chain, events, &batch).await;
         for entry in quarantined {

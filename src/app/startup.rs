@@ -11,9 +11,10 @@ use tidegate_state::{self as state, Identity, State};
 
 use super::continuity::{self, Past};
 use super::findings::{self, Finding};
-use super::running_report::{self, RunningReportError};
-use super::{AppError, data_id, paths};
-use crate::config::{DestinationKind, KeptDocuments, Workspace, needs_plugin};
+use super::kept_json::KeptJsonError;
+use super::running_report;
+use super::{AppError, data_id, paths, restored};
+use crate::config::{KeptDocuments, Workspace, needs_plugin};
 
 /// The state, and what is known of its past.
 pub(super) struct StartedState {
@@ -77,6 +78,9 @@ pub(super) fn open(workspace: &Workspace, kept: &KeptDocuments) -> Result<Starte
     if moved.is_some() {
         findings.clear();
     }
+    let told = restored::told(&workspace.data, &plugins, &state.reports()?);
+    let told = told.map_err(|(path, reason)| AppError::Foreign { path, reason })?;
+    told.iter().for_each(|line| tracing::warn!("{line}"));
     Ok(StartedState { state, past, identity, findings })
 }
 
@@ -86,7 +90,9 @@ pub(super) fn advance(state: &mut State, identity: &mut Identity, data: &Path) -
     identity.generation = identity.generation.saturating_add(1);
     state.set_identity(identity)?;
     let path = paths::id(data);
-    data_id::write(&path, identity).map_err(|cause| AppError::Io { action: "could not write", path, cause })
+    data_id::write(&path, identity).map_err(|cause| AppError::Io { action: "could not write", path, cause })?;
+    let io = |cause| AppError::Io { action: "could not remove `restored.json` from", path: data.to_owned(), cause };
+    restored::forget(data).map_err(io)
 }
 
 /// What a newer build found is not overwritten.
@@ -102,7 +108,7 @@ fn refuse_newer_findings(path: PathBuf) -> Result<(), AppError> {
 /// The same of what a newer build ran. One that is damaged is written anew.
 fn refuse_newer_report(path: PathBuf) -> Result<(), AppError> {
     match running_report::read(&path) {
-        Err(error @ RunningReportError::Newer { .. }) => Err(AppError::Foreign { path, reason: error.to_string() }),
+        Err(error @ KeptJsonError::Newer { .. }) => Err(AppError::Foreign { path, reason: error.to_string() }),
         _ => Ok(()),
     }
 }
@@ -209,10 +215,10 @@ fn move_away(path: &Path) -> Result<PathBuf, AppError> {
 
 /// The syncs whose cursors are in the state alone.
 fn plugin_syncs<'s>(workspace: &'s Workspace, kept: &'s KeptDocuments) -> Vec<&'s str> {
-    let is_plugin = |destination: &str| {
-        workspace.destinations.get(destination).is_some_and(|found| matches!(found.kind, DestinationKind::Plugin(_)))
+    let is_in_state = |destination: &str| {
+        workspace.destinations.get(destination).is_some_and(|found| found.kind.has_cursor_in_state())
     };
-    let syncs = workspace.syncs.iter().filter(|(_, sync)| is_plugin(&sync.destination.0));
+    let syncs = workspace.syncs.iter().filter(|(_, sync)| is_in_state(&sync.destination.0));
     let draining = kept.iter().filter(|(_, documents)| needs_plugin(documents));
     let names: BTreeSet<&str> =
         syncs.map(|(name, _)| name.as_str()).chain(draining.map(|(name, _)| name.as_str())).collect();

@@ -19,6 +19,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(9);
 
 /// For clients to get their answers.
 pub(super) const SERVING_MAX: Duration = Duration::from_millis(3_500);
+/// For streams to bring what they have read into the log, and to leave: they are told when the clients are.
+pub(super) const STREAMS_MAX: Duration = Duration::from_secs(3);
 /// For the writer of the log: a disk that hangs never answers.
 pub(super) const WRITER_MAX: Duration = Duration::from_millis(1_500);
 /// For a change that the stop cuts off.
@@ -29,6 +31,8 @@ pub(super) const REFINER_MAX: Duration = Duration::from_secs(1);
 pub(super) const BACKGROUND_MAX: Duration = Duration::from_secs(2);
 /// For what write keys were used for to be written down.
 pub(super) const KEEPER_MAX: Duration = Duration::from_millis(500);
+/// For the last spans to be sent.
+pub(super) const SPANS_MAX: Duration = Duration::from_secs(1);
 /// For the catalog to be closed: the admin API has ended, and with it whoever used it.
 pub(super) const CATALOG_MAX: Duration = Duration::from_secs(1);
 /// Kept for ending what delivers, after the time for delivering.

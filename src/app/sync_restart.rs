@@ -115,7 +115,7 @@ impl SyncRestart {
         let starts: Vec<Start> = places.iter().map(start).collect::<Result<_, _>>()?;
         let prepare = |partition: usize, needs_destination: bool| {
             let place = &places[partition];
-            let destination = || destinations::destination(workspace, &self.runtimes, name, place.state()?);
+            let destination = || destinations::destination(workspace, &self.runtimes, name, place.state()?, None);
             let destination = needs_destination.then(destination).transpose()?;
             Ok(WorkerNeeds { state: place.state()?, destination })
         };

@@ -10,6 +10,7 @@ use tidegate_catalog::{
     CatalogError, CatalogOrder, CatalogSnapshot, EditDone, ObjectKind, OrderPreview, SecretValue, WriteKeyTable,
 };
 use tidegate_document::problem::Problem;
+use tidegate_registry::PluginKind;
 use tokio::time::timeout;
 
 use super::catalog::FolderCatalog;
@@ -38,6 +39,10 @@ pub(super) struct WantedWorkspace {
     pub(super) whole: WholeWorkspace,
     /// Objects that cannot run, each with the reason.
     pub(super) left_out: BTreeMap<ObjectRef, String>,
+    /// Those of them that are right as they are written, and cannot be loaded.
+    pub(super) unloadable: BTreeMap<ObjectRef, String>,
+    /// What may be left out when it cannot be loaded.
+    pub(super) may: BTreeSet<ObjectRef>,
     /// Of the catalog.
     pub(super) revision: u64,
     /// Syncs that have delivered everything.
@@ -48,7 +53,39 @@ impl WantedWorkspace {
     fn of(told: Arc<ToldWorkspace>, kept: KeptDocuments, resolved: ResolvedOverlay) -> Self {
         let ResolvedOverlay { overlaid, documents, workspace, left_out } = resolved;
         let (overlaid, whole) = (Arc::new(overlaid), (Arc::new(documents), Arc::new(workspace)));
-        Self { revision: told.revision, told, overlaid, kept, whole, left_out, drained: BTreeSet::new() }
+        let (unloadable, may) = (BTreeMap::new(), BTreeSet::new());
+        Self {
+            revision: told.revision,
+            told,
+            overlaid,
+            kept,
+            whole,
+            left_out,
+            unloadable,
+            may,
+            drained: BTreeSet::new(),
+        }
+    }
+
+    /// Whether something of it could not be loaded or not be resolved before, and is tried again.
+    pub(super) fn tries_again(&self) -> bool {
+        let is_loaded = |object: &&ObjectRef| matches!(object.kind, ObjectRefKind::Function | ObjectRefKind::Lookup);
+        self.may.iter().filter(is_loaded).any(|object| self.overlaid.objects.contains_key(object))
+    }
+
+    /// What the catalog says of what runs.
+    pub(super) fn of_catalog(&self) -> BTreeSet<ObjectRef> {
+        self.overlaid.objects.keys().filter(|object| self.is_of_catalog(object)).cloned().collect()
+    }
+
+    /// Whether this is an object of the catalog, and not one of a file or of what is kept.
+    pub(super) fn is_of_catalog(&self, object: &ObjectRef) -> bool {
+        self.overlaid.objects.get(object).is_some_and(|document| document.catalog.is_some())
+    }
+
+    /// Whether syncs cannot run.
+    pub(super) fn has_left_out_syncs(&self) -> bool {
+        self.left_out.keys().any(|object| object.kind == ObjectRefKind::Sync)
     }
 
     /// Says in the log what cannot run.
@@ -82,16 +119,30 @@ impl ToldWorkspace {
         Self { folder, documents, paused, written: None, deleted: BTreeSet::new(), revision }
     }
 
-    /// The secrets that are named, also by what is kept.
+    /// The secrets that are named, also by what is kept and by what is uploaded.
     async fn secrets(
         &self,
         catalog: &FolderCatalog,
         kept: &KeptDocuments,
+        of_store: BTreeSet<String>,
     ) -> Result<BTreeMap<String, SecretValue>, CatalogError> {
-        let mut secrets = catalog.secrets(self.documents.with_kept(kept).secrets_named()).await?;
+        let mut named = self.documents.with_kept(kept).secrets_named();
+        named.extend(of_store);
+        let mut secrets = catalog.secrets(named).await?;
         secrets.extend(self.written.clone());
         secrets.retain(|name, _| !self.deleted.contains(name));
         Ok(secrets)
+    }
+
+    /// Problems that may have come of objects that cannot be loaded, with what is wrong with those.
+    fn with_unloadable(&self, mut problems: Vec<Problem>, unloadable: &BTreeMap<ObjectRef, String>) -> Vec<Problem> {
+        let known = unloadable.iter().filter_map(|(object, reason)| {
+            let file = &self.documents.objects.get(object)?.file;
+            Some(Problem::of_file(file, 0, reason.clone(), "mend it, or take it away from what names it"))
+        });
+        problems.extend(known);
+        problems.sort();
+        problems
     }
 }
 
@@ -182,6 +233,15 @@ impl WorkspaceReader {
         let deleted = preview.committed.objects.iter().filter(|one| one.done == EditDone::Deleted);
         let secrets = deleted.filter(|one| one.kind == ObjectKind::Secret).map(|one| one.name.clone());
         told.deleted = secrets.collect();
+        if !told.deleted.is_empty() {
+            let used = self.users_of_secrets().await?;
+            let in_use = told.deleted.iter().find_map(|name| Some((name, used.get(name)?.first()?)));
+            if let Some((name, (kind, user))) = in_use {
+                let by = format!("the settings of the uploaded {} {user:?}", kind.one());
+                let error = CatalogError::InUse { kind: ObjectKind::Secret, name: name.clone(), by };
+                return Err(ReloadRefusal::Catalog(Box::new(error)));
+            }
+        }
         self.resolved(Arc::new(told), kept, left_out).await
     }
 
@@ -208,17 +268,67 @@ impl WorkspaceReader {
         self.resolved(Arc::clone(told), kept, left_out.keys().cloned().collect()).await
     }
 
+    /// The same without objects that may be left out and cannot be loaded.
+    pub(super) async fn without(
+        &self,
+        wanted: WantedWorkspace,
+        mut unloadable: BTreeMap<ObjectRef, String>,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        unloadable.retain(|object, _| wanted.may.contains(object));
+        if unloadable.is_empty() {
+            return Ok(wanted);
+        }
+        unloadable.extend(wanted.unloadable);
+        let WantedWorkspace { told, kept, may, drained, .. } = wanted;
+        let without = self.resolved_without(told, kept, may, unloadable).await?;
+        Ok(WantedWorkspace { drained, ..without })
+    }
+
+    /// The same with something else kept. What could run has to run.
+    pub(super) async fn keeping(
+        &self,
+        wanted: WantedWorkspace,
+        kept: KeptDocuments,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        let WantedWorkspace { told, left_out, unloadable, may, drained, .. } = wanted;
+        let left_out = left_out.into_keys().collect();
+        let keeping = self.resolved_without(told, kept, left_out, unloadable).await?;
+        Ok(WantedWorkspace { may, drained, ..keeping })
+    }
+
     async fn resolved(
         &self,
         told: Arc<ToldWorkspace>,
         kept: KeptDocuments,
         left_out: BTreeSet<ObjectRef>,
     ) -> Result<WantedWorkspace, ReloadRefusal> {
-        let secrets = answered(told.secrets(&self.catalog, &kept)).await?;
+        self.resolved_without(told, kept, left_out, BTreeMap::new()).await
+    }
+
+    async fn resolved_without(
+        &self,
+        told: Arc<ToldWorkspace>,
+        kept: KeptDocuments,
+        left_out: BTreeSet<ObjectRef>,
+        unloadable: BTreeMap<ObjectRef, String>,
+    ) -> Result<WantedWorkspace, ReloadRefusal> {
+        let of_store = self.users_of_secrets().await?.into_keys().collect();
+        let secrets = answered(told.secrets(&self.catalog, &kept, of_store)).await?;
         let (place, asked, beside) = (self.place.clone(), Arc::clone(&told), kept.clone());
-        let resolve = move || resolve(&place, (&asked, &beside), &secrets, MayBeLeftOut::These(&left_out));
-        let resolved = blocking(resolve).await?.map_err(ReloadRefusal::Problems)?;
-        Ok(WantedWorkspace::of(told, kept, resolved))
+        let (may, without) = (left_out.clone(), unloadable.clone());
+        let resolve = move || resolve(&place, (&asked, &beside), &secrets, (MayBeLeftOut::These(&left_out), &without));
+        let resolved = blocking(resolve).await?;
+        let resolved =
+            resolved.map_err(|problems| ReloadRefusal::Problems(told.with_unloadable(problems, &unloadable)))?;
+        Ok(WantedWorkspace { may, unloadable, ..WantedWorkspace::of(told, kept, resolved) })
+    }
+}
+
+impl WorkspaceReader {
+    /// Who of the store names which secrets.
+    async fn users_of_secrets(&self) -> Result<BTreeMap<String, BTreeSet<(PluginKind, String)>>, ReloadRefusal> {
+        let data = self.place.data.clone();
+        blocking(move || live_versions::users_of_secrets(&data)).await
     }
 }
 
@@ -243,7 +353,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// What a start runs: the folder, as `workspace` was made of it, with the catalog over it, if there is one already, and what is kept. Objects
-/// of the catalog that cannot run are left out.
+/// of the catalog that cannot run are left out, those among them that are known to be `unloadable`.
 ///
 /// # Errors
 /// What is kept does not go with the folder, or the catalog cannot be read.
@@ -252,6 +362,7 @@ pub(super) async fn at_start(
     folder: Arc<WorkspaceDocuments>,
     kept: KeptDocuments,
     (workspace, place): (&Workspace, &WorkspacePlace),
+    unloadable: BTreeMap<ObjectRef, String>,
 ) -> Result<WantedWorkspace, AppError> {
     let snapshot = match catalog {
         Some(catalog) => catalog.snapshot().await?,
@@ -259,23 +370,26 @@ pub(super) async fn at_start(
     };
     let told = ToldWorkspace::of(folder, &snapshot);
     let secrets = match catalog {
-        Some(catalog) => told.secrets(catalog, &kept).await?,
+        Some(catalog) => {
+            let of_store = live_versions::users_of_secrets(&place.data).into_keys().collect();
+            told.secrets(catalog, &kept, of_store).await?
+        }
         None => BTreeMap::new(),
     };
     // Nobody is served yet who would have to wait.
-    let resolved = resolve(place, (&told, &kept), &secrets, MayBeLeftOut::OfCatalog);
+    let resolved = resolve(place, (&told, &kept), &secrets, (MayBeLeftOut::OfCatalog, &unloadable));
     let mut resolved = resolved.map_err(AppError::Problems)?;
     // What was asked for when the program was started, and stands in no file.
     resolved.workspace.admin_listen = workspace.admin_listen;
     resolved.workspace.rebuild_state = workspace.rebuild_state;
-    Ok(WantedWorkspace::of(Arc::new(told), kept, resolved))
+    Ok(WantedWorkspace { unloadable, ..WantedWorkspace::of(Arc::new(told), kept, resolved) })
 }
 
 fn resolve(
     place: &WorkspacePlace,
     (told, kept): (&ToldWorkspace, &KeptDocuments),
     secrets: &BTreeMap<String, SecretValue>,
-    may: MayBeLeftOut<'_>,
+    (may, unloadable): (MayBeLeftOut<'_>, &BTreeMap<ObjectRef, String>),
 ) -> Result<ResolvedOverlay, Vec<Problem>> {
     let surroundings = Surroundings {
         dir: &place.dir,
@@ -284,9 +398,11 @@ fn resolve(
         look_up_live: live_versions::destination,
         catalog: CatalogInputs { secrets: Some(secrets), files: Some(&place.sent_files), closed: &place.closed },
     };
-    let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may)?;
+    let mut resolved = resolve_what_runs(told.documents.clone(), (&told.folder, kept), &surroundings, may, unloadable)?;
     resolved.workspace.paused_by_hand.clone_from(&told.paused);
-    let sources = resolved.left_out.keys().filter(|object| object.kind == ObjectRefKind::Source);
-    resolved.workspace.left_out_sources = sources.map(|object| object.key.clone()).collect();
+    let gone = told.deleted.iter().map(|name| (name.clone(), None));
+    let known = secrets.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
+    resolved.workspace.secrets = Some(known.chain(gone).collect());
+    resolved.workspace.left_out_sources = told.documents.left_out_sources(&resolved.left_out, &surroundings);
     Ok(resolved)
 }

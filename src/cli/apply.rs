@@ -8,9 +8,10 @@ use tidegate_api_types::workspace::{FolderDocument, ObjectRef};
 use tidegate_document::node::Tree;
 use tidegate_document::problem::Problem;
 
+use super::change_wish::{EndingArgs, exit_code};
 use super::client::{CatalogClient, ClientError, TokenArgs};
 use super::object::print_json;
-use super::{CommandDone, CommandFailure, check, plan, reload, runtime, sent_files, style};
+use super::{CommandDone, CommandFailure, check, reload, runtime, sent_files};
 use crate::config::{Outline, WorkspaceDocuments, catalog_kind, written_secret};
 
 #[derive(Debug, clap::Args)]
@@ -33,12 +34,8 @@ pub(super) struct ApplyArgs {
     /// Also take over what the folder names and nobody manages, or the server's own folder does
     #[arg(long)]
     take_over: bool,
-    /// A sync, or a source with all its syncs, that the folder has no more: what waits for it is delivered first; may be repeated
-    #[arg(long, value_name = "NAME")]
-    drain: Vec<String>,
-    /// The same: what waits for it is given up, and counted; may be repeated
-    #[arg(long, value_name = "NAME")]
-    abandon: Vec<String>,
+    #[command(flatten)]
+    endings: EndingArgs,
     /// Say what would be done, and do nothing; files are sent all the same
     #[arg(long)]
     dry_run: bool,
@@ -49,9 +46,6 @@ pub(super) struct ApplyArgs {
     access: TokenArgs,
 }
 
-/// It is applied, and something of it does not run as it is wanted.
-const BEHIND: u8 = 2;
-
 pub(super) fn run(args: &ApplyArgs, json: bool) -> CommandDone {
     match apply(args, json) {
         Ok(applied) => {
@@ -60,8 +54,7 @@ pub(super) fn run(args: &ApplyArgs, json: bool) -> CommandDone {
             } else {
                 print(&applied);
             }
-            let is_behind = applied.running.is_some_and(|running| !running.behind.is_empty());
-            Ok(if is_behind && !applied.dry_run { ExitCode::from(BEHIND) } else { ExitCode::SUCCESS })
+            Ok(exit_code(&applied))
         }
         Err(CommandFailure::Problems(problems)) => {
             check::report_with(&problems, json, "nothing was changed");
@@ -90,7 +83,7 @@ fn apply(args: &ApplyArgs, json: bool) -> Result<FolderApplied, CommandFailure> 
         Some(server) => server.clone(),
         None => {
             let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
-            format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?)
+            outline.admin_url().map_err(CommandFailure::Problems)?
         }
     };
     let client = CatalogClient::new(args.access.client(&server)?, args.workspace.clone());
@@ -100,8 +93,8 @@ fn apply(args: &ApplyArgs, json: bool) -> Result<FolderApplied, CommandFailure> 
         prune: args.prune,
         take_over: args.take_over,
         base_revision: args.expect,
-        drain: args.drain.clone(),
-        abandon: args.abandon.clone(),
+        drain: args.endings.drain.clone(),
+        abandon: args.endings.abandon.clone(),
     };
     runtime()?.block_on(send(&client, args, &folder)).map_err(|failure| match failure {
         SendError::Refused(ClientError::Refused(problem)) if !problem.problems.is_empty() => {
@@ -153,15 +146,8 @@ fn secrets(dir: &Path, documents: &WorkspaceDocuments, written: &[FolderDocument
 }
 
 fn print(applied: &FolderApplied) {
-    plan::print_planned(&applied.changes);
-    for name in &applied.left {
-        println!("  {} {} is in no file any more; --prune deletes it", name.kind, style::plain(&name.name, 200));
-    }
+    reload::print_applied(applied, "in no file any more");
     let FolderApplied { created, updated, deleted, revision, .. } = applied;
-    if let Some(running) = &applied.running {
-        reload::print_draining(&running.draining);
-        reload::print_behind(&running.behind);
-    }
     match (created + updated + deleted, applied.dry_run) {
         (0, _) => println!("nothing is different from revision {revision}"),
         (_, true) => {

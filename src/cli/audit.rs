@@ -1,4 +1,6 @@
-//! `tidegate audit`: whether the audit log of a running server is as it was written, and what is in it.
+//! `tidegate audit`: whether the audit log of a running server is as it was written, and what is in it; whether events are conserved.
+
+mod conservation;
 
 use std::process::ExitCode;
 
@@ -17,6 +19,8 @@ pub(super) enum AuditCommand {
         #[command(flatten)]
         catalog: CatalogArgs,
     },
+    /// Say whether what was accepted is the sum of what became of it: exit code 0, 1 for a breach, 2 when it cannot be told
+    Conservation(Box<conservation::ConservationArgs>),
     /// Print entries as lines of JSON, oldest first
     Export {
         /// Entries of then and later, e.g. 2026-12-31T00:00:00Z
@@ -45,6 +49,7 @@ fn checkpoint(text: &str) -> Result<ShownCheckpoint, String> {
 pub(super) fn run(command: &AuditCommand, json: bool) -> CommandDone {
     runtime()?.block_on(async {
         match command {
+            AuditCommand::Conservation(args) => conservation::run(args, json).await,
             AuditCommand::Verify { checkpoints, catalog } => {
                 let asked = VerifyAudit { checkpoints: checkpoints.clone() };
                 let verdict = catalog.client()?.verify_audit(&asked).await?;

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 use tidegate_document::problem::Problem;
 
-use super::{CommandDone, WorkspaceArgs, style};
+use super::{CommandDone, CommandFailure, WorkspaceArgs, style};
 use crate::app::live_versions;
-use crate::config::{MAIN_ENVIRONMENT, ReadEnvironment, StartConfig, Workspace};
+use crate::config::{MAIN_ENVIRONMENT, PortTlsConfig, ReadEnvironment, StartConfig, Workspace};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate check shop            the workspace and its environments: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  the destinations as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
+    after_help = "Examples:\n  tidegate check shop            the workspace and its environments: every problem, with file, line and fix\n  tidegate check shop --deep     the data as well: is everything on disk what was stored?\n  tidegate check shop --connect  destinations and streams as well: do they answer, and what may be done there?\n\n--deep reads the log, state.db, SQLite warehouses and the store, and changes nothing; the server may run or not. For each\ndamaged place it says what it is, what follows and what to do. docs/reliability.md says what each lost or damaged file leads to.\n\n--connect asks warehouses for the permissions that loading needs, changes nothing, and prints the statement that grants what is\nmissing. Exit code 1 when anything is damaged, away or not allowed, 3 when the workspace has problems."
 )]
 pub(super) struct CheckArgs {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub(super) struct CheckArgs {
     /// Read everything in the data directory and in SQLite warehouses, and say what is damaged
     #[arg(long)]
     deep: bool,
-    /// Ask every destination whether it is there, and what the router may do in it; changes nothing
+    /// Ask every destination whether it is there, and what the router may do in it, and every stream whether it can be read; changes nothing
     #[arg(long, conflicts_with = "deep")]
     connect: bool,
 }
@@ -34,6 +34,13 @@ pub(super) fn run(args: &CheckArgs, json: bool) -> CommandDone {
     }
     if args.connect {
         return connect::run(&environments, json);
+    }
+    // The ports are those of the server's own folder, which comes first.
+    let main = environments.iter().take(1).map(|main| &main.workspace);
+    let tls = main.flat_map(|workspace| workspace.tls.iter().chain(&workspace.admin_tls));
+    let problems: Vec<Problem> = tls.flat_map(PortTlsConfig::problems).collect();
+    if !problems.is_empty() {
+        return Err(CommandFailure::Problems(problems));
     }
     let mut answer = Map::new();
     for ReadEnvironment { name, workspace, .. } in &environments {
@@ -74,7 +81,7 @@ fn notes(workspace: &Workspace) -> Vec<Problem> {
 
 fn to_json(workspace: &Workspace) -> Map<String, Value> {
     let counts: Map<_, _> = counts(workspace).iter().map(|(name, n)| ((*name).to_owned(), (*n).into())).collect();
-    let start = |name: &String| (name.clone(), json!({"start": workspace.start_of(name).as_str()}));
+    let start = |name: &String| (name.clone(), json!({"start": workspace.start_of(name).text()}));
     let syncs: Map<_, _> = workspace.syncs.keys().map(start).collect();
     let mut answer = Map::new();
     answer.insert("ok".to_owned(), true.into());
@@ -97,11 +104,13 @@ fn print(workspace: &Workspace) {
     println!("{} {}: {}", style::good("ok"), workspace.dir.display(), counts.join(", "));
 }
 
-fn told(start: StartConfig) -> &'static str {
-    match start {
-        StartConfig::Now => "starts with what is accepted once it runs (start: now)",
-        StartConfig::Beginning => "starts with all that the log keeps (start: beginning)",
-    }
+fn told(start: StartConfig) -> String {
+    let what = match start {
+        StartConfig::Now => "what is accepted once it runs",
+        StartConfig::Beginning => "all that the log keeps",
+        StartConfig::Since(_) => "what was received then or later, as far as the log keeps it",
+    };
+    format!("starts with {what} (start: {})", start.text())
 }
 
 fn listed(problems: &[Problem]) -> Vec<serde_json::Value> {

@@ -7,11 +7,16 @@
 
 mod address;
 mod admin;
+mod alerts;
 mod contexts;
 mod control;
+mod drafts;
 mod error;
 mod http;
 mod ingest;
+mod queries;
+mod rebuilds;
+mod replays;
 mod sign_in;
 mod token;
 

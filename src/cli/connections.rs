@@ -1,8 +1,20 @@
-//! How destinations answered, for people.
+//! How destinations and streams answered, for people.
 
-use tidegate_api_types::tried::{TriedConnection, TriedRight};
+use tidegate_api_types::tried::{TriedConnection, TriedRight, TriedStream};
 
 use super::style;
+
+/// What one stream said, of an environment if that is not the server's own. What is wrong goes to standard error.
+pub(super) fn print_stream(environment: Option<&str>, tried: &TriedStream) {
+    let source = style::plain(&tried.source, 100);
+    let of = environment.map_or_else(String::new, |name| format!(" of {}", style::plain(name, 100)));
+    let (place, says) = (style::plain(&tried.place, 300), style::plain(&tried.says.join("; "), 2_000));
+    if tried.ok {
+        println!("{} source {source}{of}, {place}: {says}", style::good("ok"));
+    } else {
+        eprintln!("{} source {source}{of}, {place}: {says}", style::error("failed:"));
+    }
+}
 
 /// What one destination said, of an environment if that is not the server's own, and what may be done there. What is wrong goes to standard
 /// error.

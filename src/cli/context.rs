@@ -39,6 +39,9 @@ pub(super) fn run(command: &ContextCommand, json: bool) -> CommandDone {
                 println!("server   {}", style::plain(&context.server, SHOWN_CHARS_MAX));
                 println!("user     {}", style::plain(user(context), SHOWN_CHARS_MAX));
                 println!("token    …{}", last4(&context.token));
+                if let Some(ca_file) = &context.connect.ca_file {
+                    println!("trusts   {}", style::plain(&ca_file.display().to_string(), SHOWN_CHARS_MAX));
+                }
                 if let Some(end) = &context.expires_at {
                     println!("ends     {}", style::plain(end, SHOWN_CHARS_MAX));
                 }
@@ -90,8 +93,11 @@ fn list(kept: &KeptContexts, json: bool) {
 }
 
 fn shown(name: &str, context: &KeptContext, is_current: bool) -> serde_json::Value {
-    let KeptContext { server, user, expires_at, .. } = context;
-    json!({ "context": name, "current": is_current, "server": server, "user": user, "expires_at": expires_at })
+    let KeptContext { server, user, expires_at, connect, .. } = context;
+    json!({
+        "context": name, "current": is_current, "server": server, "user": user, "expires_at": expires_at,
+        "ca_file": connect.ca_file,
+    })
 }
 
 fn user(context: &KeptContext) -> &str {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use data_encoding::HEXLOWER;
+use tidegate_catalog::SecretValue;
 
 use super::{CommandDone, CommandFailure, on_signal, runtime, style};
 use crate::app::{App, live_versions};
@@ -15,7 +16,7 @@ use crate::config::read_environments;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Starts a server on a temporary workspace (examples/quickstart), sends a small shop's events over HTTP as the\nSDKs do, and shows the tables. Then it stays up, so that you can send an event of your own."
+    after_help = "Starts a server on a temporary workspace (examples/quickstart), sends a small shop's events over HTTP as the\nSDKs do, and shows the tables. Then it stays up, with its console, so that you can send an\nevent of your own."
 )]
 pub(super) struct DemoArgs {
     /// End after the tables instead of staying up
@@ -85,8 +86,9 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
     runtime()?.block_on(async {
         let stop = on_signal()?;
         step(2, "a server");
-        let app = App::open(environments, Some(args.listen)).await?;
-        let url = format!("http://{}", app.address());
+        let mut app = App::open(environments, Some(args.listen)).await?;
+        let (url, console) = (app.url(), app.admin_url());
+        let token = app.take_first_token();
         println!("   listening at {}", style::bold(&url));
         let delivered = app.follow();
         let (end, mut ended) = tokio::sync::watch::channel(false);
@@ -112,7 +114,8 @@ pub(super) fn run(args: &DemoArgs) -> CommandDone {
         if args.once {
             end.send_replace(true);
         } else {
-            stay(&url, &key, &data);
+            let token = token.as_ref().and_then(SecretValue::expose_text).unwrap_or_default();
+            stay((&url, &key), (&console, token), &dir);
             let mut stop = stop;
             let _ = stop.wait_for(|stop| *stop).await;
             end.send_replace(true);
@@ -127,12 +130,18 @@ fn step(number: u32, title: &str) {
     println!("\n{} {}", style::good(&format!("{number}.")), style::bold(title));
 }
 
-fn stay(url: &str, key: &str, data: &Path) {
-    println!("\nStill listening. Send an event of your own, then look at the warehouse:\n");
+/// What to do next, with the door and its key, the console and the token of its first admin, and the workspace.
+fn stay((url, key): (&str, &str), (console, token): (&str, &str), dir: &Path) {
+    println!("\n{} {}", style::good("Still running."), style::bold(&format!("Console: {console}/")));
+    println!("   sign in as `admin`, with this token in place of a password: {token}\n");
+    println!("1. send an event of your own, and see it pass on the page Live:");
     println!(
-        "  curl {url}/v1/track -u {key}: -d '{{\"event\":\"Tide Turned\",\"userId\":\"me\",\"properties\":{{\"metres\":4.2}}}}'"
+        "   curl {url}/v1/track -u {key}: -d '{{\"event\":\"Tide Turned\",\"userId\":\"me\",\"properties\":{{\"metres\":4.2}}}}'"
     );
-    println!("  sqlite3 {} 'select * from tide_turned'", data.join("warehouse.db").display());
+    println!("2. look at its table, which was not there before:");
+    println!("   sqlite3 {} 'select * from tide_turned'", dir.join("data/warehouse.db").display());
+    println!("3. see what broke its contract, and which rule, in the workspace or on the page Quarantine:");
+    println!("   tidegate quarantine {}", dir.display());
     println!("\nCtrl-C ends it.");
 }
 

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 use tidegate_api_types::object::{ObjectQuery, ShownObject};
+use tidegate_api_types::stream::STREAM_KINDS;
 use tidegate_catalog::ObjectKind;
 
 use super::object::CatalogArgs;
@@ -27,12 +28,13 @@ pub(super) struct ExportArgs {
 }
 
 /// Kinds that are in files.
-const KINDS: [ObjectKind; 8] = [
+const KINDS: [ObjectKind; 9] = [
     ObjectKind::Source,
     ObjectKind::Function,
     ObjectKind::Lookup,
     ObjectKind::Destination,
     ObjectKind::Sync,
+    ObjectKind::Alert,
     ObjectKind::Domain,
     ObjectKind::Component,
     ObjectKind::Event,
@@ -129,7 +131,11 @@ fn is_yaml(path: &str) -> bool {
 /// What the server has and the file has not.
 fn missing_in(kind: ObjectKind, path: &str, spec: &Value) -> Vec<String> {
     let mut missing = Vec::new();
-    if kind == ObjectKind::Source && spec.get("write_key").or_else(|| spec.get("write_keys")).is_none() {
+    // What is signed needs no key, and to a stream nobody sends.
+    let is_signed = spec.get("preset").or_else(|| spec.get("hmac")).is_some();
+    let is_stream = spec.get("kind").and_then(Value::as_str).is_some_and(|kind| STREAM_KINDS.contains(&kind));
+    let has_key = spec.get("write_key").or_else(|| spec.get("write_keys")).is_some();
+    if kind == ObjectKind::Source && !has_key && !is_signed && !is_stream {
         missing.push(format!("{path}: `write_key`"));
     }
     fingerprints(spec, &mut Vec::new(), &mut |place| missing.push(format!("{path}: `{place}`")));

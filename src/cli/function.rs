@@ -27,6 +27,7 @@ use tidegate_plugin::ManifestKind;
     tidegate function test lower-case            build it, run its fixtures\n  \
     tidegate function build lower-case           one file with everything in it\n  \
     tidegate function push lower-case --to web --settings FILE   onto a running server")]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub(super) enum FunctionCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::FunctionArgs),
@@ -45,6 +46,7 @@ pub(super) enum FunctionCommand {
     tidegate destination test acme            build it, run its fixtures and recorded responses\n  \
     tidegate destination build acme           one file with everything in it\n  \
     tidegate destination push acme --settings FILE   onto a running server; destinations/acme.yaml grants what it may reach")]
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
 pub(super) enum DestinationCommand {
     /// Make a project that builds: source, manifest, fixtures, pinned tools
     New(new::DestinationArgs),

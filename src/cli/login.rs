@@ -72,7 +72,9 @@ pub(super) fn run(args: &LoginArgs, json: bool) -> CommandDone {
     let mut kept = KeptContexts::read()?;
     let current = kept.current.as_ref().and_then(|name| kept.contexts.get(name)).map(|context| context.server.clone());
     let server = args.server.clone().or(current).unwrap_or_else(server_default);
-    let context = runtime()?.block_on(signed_in(args, &server))?;
+    let before = kept.of_server(&server).map(|context| context.connect.clone()).unwrap_or_default();
+    let connect = args.connect.or(&before).made_whole();
+    let context = KeptContext { connect: connect.clone(), ..runtime()?.block_on(signed_in(args, &server, &connect))? };
     let host = server.split_once("://").map_or(server.as_str(), |(_, rest)| rest).trim_end_matches('/');
     let name = args.context.clone().unwrap_or_else(|| host.to_owned());
     kept.current = Some(name.clone());
@@ -89,7 +91,7 @@ pub(super) fn run(args: &LoginArgs, json: bool) -> CommandDone {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn signed_in(args: &LoginArgs, server: &str) -> Result<KeptContext, CommandFailure> {
+async fn signed_in(args: &LoginArgs, server: &str, connect: &ConnectArgs) -> Result<KeptContext, CommandFailure> {
     if args.token {
         let token = secret_input::read("token")?.trim().to_owned();
         if token.is_empty() {
@@ -97,18 +99,27 @@ async fn signed_in(args: &LoginArgs, server: &str) -> Result<KeptContext, Comman
                 "there is no token; paste it when you are asked, or pipe it in: `tidegate login --token < token.txt`";
             return Err(CommandFailure::Failed(message.to_owned()));
         }
-        let who = AdminClient::new(server, &token, args.allow_http, &args.connect)?.who_am_i().await?;
-        return Ok(KeptContext { server: server.to_owned(), token, user: who.name, expires_at: None });
+        let who = AdminClient::new(server, &token, args.allow_http, connect)?.who_am_i().await?;
+        return Ok(KeptContext { expires_at: who.expires_at, ..kept_context(server, token, who.name) });
     }
-    let client = SignInClient::new(server, args.allow_http, &args.connect)?;
+    let client = SignInClient::new(server, args.allow_http, connect)?;
     if let Some(user) = &args.user {
-        return with_password(&client, server, user).await;
+        let context = with_password(&client, server, user).await?;
+        let client = AdminClient::new(server, &context.token, args.allow_http, connect)?;
+        // The token is there: whoever cannot be told its end keeps it all the same.
+        let expires_at = client.who_am_i().await.ok().and_then(|who| who.expires_at);
+        return Ok(KeptContext { expires_at, ..context });
     }
     let provider = match &args.provider {
         Some(provider) => provider.clone(),
         None => only_provider(client.ways().await?.providers)?,
     };
     with_device(&client, server, &provider).await
+}
+
+/// A token, and nothing yet of how long it counts and how its server is reached.
+fn kept_context(server: &str, token: String, user: Option<String>) -> KeptContext {
+    KeptContext { server: server.to_owned(), token, user, expires_at: None, connect: ConnectArgs::default() }
 }
 
 /// Where there is one provider, nothing else is meant.
@@ -147,7 +158,7 @@ async fn with_password(client: &SignInClient, server: &str, user: &str) -> Resul
     let ended = client.end(&session).await;
     let token = created?.token;
     ended?;
-    Ok(KeptContext { server: server.to_owned(), token, user: session.who.name, expires_at: None })
+    Ok(kept_context(server, token, session.who.name))
 }
 
 /// A workspace in which the user has a role, for a token is kept in one.
@@ -184,7 +195,7 @@ async fn with_device(client: &SignInClient, server: &str, provider: &str) -> Res
         }
         if let Some(token) = polled.token {
             let (user, expires_at) = (polled.user, polled.expires_at);
-            return Ok(KeptContext { server: server.to_owned(), token, user, expires_at });
+            return Ok(KeptContext { expires_at, ..kept_context(server, token, user) });
         }
     }
     Err(CommandFailure::Failed("nobody typed the code in time; begin again".to_owned()))
@@ -201,7 +212,8 @@ pub(super) fn run_logout(args: &LogoutArgs, json: bool) -> CommandDone {
     // The admin token is no session, and nobody ends it by leaving.
     let is_of_catalog = context.token.starts_with("tgp_") || context.token.starts_with("tgs_");
     let ended = if is_of_catalog {
-        let client = AdminClient::new(&context.server, &context.token, args.allow_http, &args.connect)?;
+        let client =
+            AdminClient::new(&context.server, &context.token, args.allow_http, &args.connect.or(&context.connect))?;
         match runtime()?.block_on(client.sign_out()) {
             Ok(_) => true,
             // It was over already.

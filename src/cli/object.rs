@@ -1,6 +1,6 @@
 //! `tidegate object`: what a running server has in its catalog, and what it was before.
 
-mod spec_text;
+pub(super) mod spec_text;
 mod try_out;
 mod write;
 

@@ -38,6 +38,11 @@ pub(super) fn error_line(text: Arguments<'_>) {
     std::eprintln!("{}", shown(&text.to_string()));
 }
 
+/// Text for the terminal, for whoever writes a whole screen at once.
+pub(super) fn of_terminal(text: &str) -> String {
+    shown(text)
+}
+
 fn shown(text: &str) -> String {
     let mut pieces = text.split(mark()).map(harmless::text);
     let mut out = pieces.next().unwrap_or_default().into_owned();
@@ -100,6 +105,13 @@ pub(super) fn columns() -> Option<u16> {
     }
     let size = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_col);
     Some(if size < COLUMNS_MIN { COLUMNS_DEFAULT } else { size })
+}
+
+/// The rows of standard output, if it is a terminal that says so.
+pub(super) fn rows() -> Option<u16> {
+    let out = std::io::stdout();
+    let rows = rustix::termios::tcgetwinsize(&out).map_or(0, |size| size.ws_row);
+    Some(rows).filter(|rows| *rows > 0)
 }
 
 #[cfg(test)]

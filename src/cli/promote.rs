@@ -6,9 +6,10 @@ use tidegate_api_types::control::FolderApplied;
 use tidegate_api_types::object::ObjectName;
 use tidegate_api_types::promotion::PromoteObjects;
 
+use super::change_wish::{EndingArgs, exit_code};
 use super::client::{CatalogClient, ClientError, TokenArgs, server_default};
 use super::object::print_json;
-use super::{CommandDone, CommandFailure, check, plan, reload, runtime, style};
+use super::{CommandDone, CommandFailure, check, reload, runtime};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -33,12 +34,8 @@ pub(super) struct PromoteArgs {
     /// Also take over what is there and nobody manages, or the folder of that environment does
     #[arg(long)]
     take_over: bool,
-    /// A sync that ends by it, or a source with all its syncs: what waits for it is delivered first; may be repeated
-    #[arg(long, value_name = "NAME")]
-    drain: Vec<String>,
-    /// The same: what waits for it is given up, and counted; may be repeated
-    #[arg(long, value_name = "NAME")]
-    abandon: Vec<String>,
+    #[command(flatten)]
+    endings: EndingArgs,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -52,9 +49,6 @@ pub(super) struct PromoteArgs {
     access: TokenArgs,
 }
 
-/// It is done, and something of it does not run as it is wanted.
-const BEHIND: u8 = 2;
-
 pub(super) fn run(args: &PromoteArgs, json: bool) -> CommandDone {
     let client = args.access.client_or(args.server.as_deref(), || Ok(server_default()))?;
     let client = CatalogClient::new(client, None);
@@ -65,8 +59,7 @@ pub(super) fn run(args: &PromoteArgs, json: bool) -> CommandDone {
             } else {
                 print(args, &done);
             }
-            let is_behind = done.running.is_some_and(|running| !running.behind.is_empty());
-            Ok(if is_behind && !done.dry_run { ExitCode::from(BEHIND) } else { ExitCode::SUCCESS })
+            Ok(exit_code(&done))
         }
         Err(ClientError::Refused(problem)) if !problem.problems.is_empty() => {
             check::report_with(&reload::problems(&problem), json, "nothing was changed");
@@ -87,21 +80,14 @@ fn asked(args: &PromoteArgs) -> PromoteObjects {
         take_over: args.take_over,
         dry_run: args.dry_run,
         base_revision: args.expect,
-        drain: args.drain.clone(),
-        abandon: args.abandon.clone(),
+        drain: args.endings.drain.clone(),
+        abandon: args.endings.abandon.clone(),
     }
 }
 
 fn print(args: &PromoteArgs, done: &FolderApplied) {
-    plan::print_planned(&done.changes);
-    for name in &done.left {
-        println!("  {} {} is not in {}; --prune deletes it", name.kind, style::plain(&name.name, 200), args.from);
-    }
+    reload::print_applied(done, &format!("not in {}", args.from));
     let FolderApplied { created, updated, deleted, revision, .. } = done;
-    if let Some(running) = &done.running {
-        reload::print_draining(&running.draining);
-        reload::print_behind(&running.behind);
-    }
     match (created + updated + deleted, done.dry_run) {
         (0, _) => println!("{} has what {} has; the catalog is at revision {revision}", args.to, args.from),
         (_, true) => println!(

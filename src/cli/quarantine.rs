@@ -1,6 +1,8 @@
 //! `tidegate quarantine`.
 
+mod online;
 mod purge;
+mod tried;
 
 use std::process::ExitCode;
 
@@ -13,7 +15,7 @@ use crate::app::paths;
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  tidegate quarantine shop --code schema-violation --events\n  tidegate quarantine purge shop --before 7d --dry-run\n\nThe quarantine is bounded by `quarantine: {age, bytes}` in tidegate.yaml (30 d and 1 GiB unless told otherwise): the oldest\nevents go first, are counted, and the server says so. (A workspace in a folder named `purge` is ./purge.)"
+    after_help = "Examples:\n  tidegate quarantine shop --code schema-violation --events\n  tidegate quarantine purge shop --before 7d --dry-run\n  tidegate quarantine try --code schema-violation            what would become of them now\n  tidegate quarantine retry --code schema-violation          sends them on, once what stopped them is mended\n\nThe quarantine is bounded by `quarantine: {age, bytes}` in tidegate.yaml (30 d and 1 GiB unless told otherwise): the oldest\nevents go first, are counted, and the server says so. (A workspace in a folder that has the name of a command is ./purge.)"
 )]
 pub(super) struct QuarantineArgs {
     #[command(subcommand)]
@@ -38,11 +40,15 @@ pub(super) struct QuarantineArgs {
 enum QuarantineCommand {
     /// Remove entries for good, after asking
     Purge(purge::PurgeArgs),
+    #[command(flatten)]
+    Online(Box<online::OnlineCommand>),
 }
 
 pub(super) fn run(args: &QuarantineArgs, json: bool) -> CommandDone {
-    if let Some(QuarantineCommand::Purge(args)) = &args.command {
-        return purge::run(args, json);
+    match &args.command {
+        Some(QuarantineCommand::Purge(args)) => return purge::run(args, json),
+        Some(QuarantineCommand::Online(command)) => return online::run(command, json),
+        None => {}
     }
     let workspace = args.workspace.outline()?;
     let state = State::read(&paths::state(&workspace.data))?;

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tidegate_api_types::ProblemDetails;
+use tidegate_api_types::control::FolderApplied;
 use tidegate_api_types::reload::{ObjectRunning, Reload, Reloaded, WorkspaceProblem};
 use tidegate_document::problem::Problem;
 
+use super::change_wish::EndingArgs;
 use super::client::{ClientError, TokenArgs};
 use super::{CommandDone, CommandFailure, check, plan, runtime, style};
 use crate::config::Outline;
@@ -25,12 +27,8 @@ pub(super) struct ReloadArgs {
     /// The environment whose folder is read again [default: that of the server's own folder]
     #[arg(long, value_name = "NAME")]
     workspace: Option<String>,
-    /// A sync, or a source with all its syncs, that the folder has no more: what waits for it is delivered first; may be repeated
-    #[arg(long, value_name = "NAME")]
-    drain: Vec<String>,
-    /// The same: what waits for it is given up, and counted; may be repeated
-    #[arg(long, value_name = "NAME")]
-    abandon: Vec<String>,
+    #[command(flatten)]
+    endings: EndingArgs,
     #[command(flatten)]
     access: TokenArgs,
 }
@@ -38,10 +36,10 @@ pub(super) struct ReloadArgs {
 pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
     let of_folder = || -> Result<String, CommandFailure> {
         let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
-        Ok(format!("http://{}", outline.admin_listen().map_err(CommandFailure::Problems)?))
+        outline.admin_url().map_err(CommandFailure::Problems)
     };
     let client = args.access.client_or(args.server.as_deref(), of_folder)?.in_workspace(args.workspace.clone());
-    let reload = Reload { drain: args.drain.clone(), abandon: args.abandon.clone() };
+    let reload = Reload { drain: args.endings.drain.clone(), abandon: args.endings.abandon.clone() };
     match runtime()?.block_on(client.reload(&reload)) {
         Ok(done) => {
             if json {
@@ -86,6 +84,18 @@ fn print(done: &Reloaded) {
         (true, false) => "the workspace runs",
     };
     println!("{what}; revision {}", style::count(done.revision));
+}
+
+/// What was changed, or would be; what is left is somewhere no more, as `left` says, and is not deleted.
+pub(super) fn print_applied(applied: &FolderApplied, left: &str) {
+    plan::print_planned(&applied.changes);
+    for name in &applied.left {
+        println!("  {} {} is {left}; --prune deletes it", name.kind, style::plain(&name.name, 200));
+    }
+    if let Some(running) = &applied.running {
+        print_draining(&running.draining);
+        print_behind(&running.behind);
+    }
 }
 
 /// Syncs that go on until everything is delivered.

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::client::{ConnectArgs, IngestClient, ServerAnswer};
 use super::{CommandDone, CommandFailure, out, runtime, style, traffic};
 use crate::config::{LISTEN_DEFAULT, Outline};
-use duplicates::Duplicates;
+use duplicates::{DuplicateCount, Duplicates};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -144,7 +144,7 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
 /// The exit code, as shells report the signal.
 const INTERRUPTED: u8 = 130;
 
-fn report(tally: &SendTally, took: Duration, duplicates: Option<u64>, json: bool) -> ExitCode {
+fn report(tally: &SendTally, took: Duration, duplicates: Option<DuplicateCount>, json: bool) -> ExitCode {
     let (accepted, refused) = (tally.accepted.load(Ordering::Relaxed), tally.refused.load(Ordering::Relaxed));
     let retries = tally.retries.load(Ordering::Relaxed);
     let rate = accepted as f64 / took.as_secs_f64().max(1e-9);
@@ -152,7 +152,8 @@ fn report(tally: &SendTally, took: Duration, duplicates: Option<u64>, json: bool
     if json {
         let line = serde_json::json!({
             "accepted": accepted, "refused": refused, "retries": retries, "seconds": took.as_secs_f64(),
-            "events_per_second": rate, "first_refusal": refusal, "duplicates": duplicates,
+            "events_per_second": rate, "first_refusal": refusal, "duplicates": duplicates.map(|count| count.all),
+            "duplicates_of_quarantined": duplicates.map(|count| count.quarantined),
         });
         println!("{line}");
     } else {
@@ -164,10 +165,16 @@ fn report(tally: &SendTally, took: Duration, duplicates: Option<u64>, json: bool
             rate,
             retries
         );
-        if let Some(duplicates) = duplicates.filter(|duplicates| *duplicates > 0) {
+        if let Some(count) = duplicates.filter(|count| count.all > 0) {
             println!(
                 "{} of the source's events since were duplicates: their messageId was known, and each is kept once",
-                style::count(duplicates)
+                style::count(count.all)
+            );
+        }
+        if let Some(count) = duplicates.filter(|count| count.quarantined > 0) {
+            println!(
+                "{} of them are in quarantine and stay there: mend what stopped them, then `tidegate quarantine retry` sends them on",
+                style::count(count.quarantined)
             );
         }
         if refused > 0 {
@@ -181,7 +188,7 @@ fn report(tally: &SendTally, took: Duration, duplicates: Option<u64>, json: bool
 fn client(args: &SendArgs, outline: Option<&Outline>) -> Result<IngestClient, CommandFailure> {
     let url = match (&args.to, outline) {
         (Some(url), _) => url.clone(),
-        (None, Some(outline)) => format!("http://{}", outline.listen().map_err(CommandFailure::Problems)?),
+        (None, Some(outline)) => outline.url().map_err(CommandFailure::Problems)?,
         (None, None) => format!("http://{LISTEN_DEFAULT}"),
     };
     let key = match (&args.write_key, outline) {

@@ -8,8 +8,6 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
-
 use super::signals::HeardSignals;
 use super::{CommandDone, CommandFailure, WorkspaceArgs, runtime, signals};
 use crate::app::{App, AppError, STOP_MAX, folder_watch};
@@ -53,7 +51,6 @@ const START_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the server on a thread of its own and watches over it: whatever it waits for, the process ends in time.
 pub(super) fn run(args: &ServeArgs, json: bool) -> CommandDone {
-    no_core_dumps();
     let (tell, heard) = channel();
     let signals = signals::listen(tell.clone(), Heard::Stop)?;
     let args = args.clone();
@@ -64,15 +61,6 @@ pub(super) fn run(args: &ServeArgs, json: bool) -> CommandDone {
     };
     std::thread::Builder::new().name("serve".into()).spawn(work)?;
     watch_over(&heard)
-}
-
-/// The memory of a server holds personal data and secrets; none of it goes into a file when it crashes. Where the system
-/// does not allow to say so, nothing changes.
-fn no_core_dumps() {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    let _ = setrlimit(Resource::Core, none);
-    // The limit does not count where dumps go to a program; no kind of memory is in them then.
-    let _ = std::fs::write("/proc/self/coredump_filter", "0");
 }
 
 fn serve(args: &ServeArgs, json: bool, signals: HeardSignals, tell: &Sender<Heard>) -> CommandDone {
@@ -116,16 +104,17 @@ async fn open_and_run(
     }
     if let Some(token) = app.take_first_token() {
         eprintln!(
-            "A token of the first admin, the user `admin`, shown this once:\n\n    {}\n\nIt ends in 90 days; `tidegate token \
-             create` makes others.\n",
-            token.expose_text().unwrap_or_default()
+            "A token of the first admin, the user `admin`, shown this once:\n\n    {}\n\nSign in with it at {}/ as `admin`, in place \
+             of a password. It ends in 90 days; `tidegate token create` makes others.\n",
+            token.expose_text().unwrap_or_default(),
+            app.admin_url()
         );
     }
-    let (url, admin) = (format!("http://{}", app.address()), format!("http://{}", app.admin_address()));
+    let (url, admin) = (app.url(), app.admin_url());
     if json {
         println!("{}", serde_json::json!({"ready": true, "url": url, "admin": admin}));
     } else {
-        println!("tidegate is ready at {url} (admin API at {admin})");
+        println!("tidegate is ready at {url} (console and admin API at {admin})");
     }
     // Nobody listens any more when the time is up.
     let _ = tell.send(Heard::Ready);

@@ -1,33 +1,46 @@
 //! `tidegate status`.
 
+mod alerts;
+mod archive;
 mod configuration;
 mod endings;
+mod health;
+mod retention;
+mod streams;
+mod tls;
 mod write_keys;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::ExitCode;
 
 use tidegate_api_types::write_key::ShownWriteKey;
 use tidegate_event::time;
 use tidegate_log as intake;
 use tidegate_registry::{self as store, PluginKind};
 use tidegate_state::{
-    self as state, Charge, KeyUse, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport,
+    self as state, Charge, FateBreach, KeyUse, PendingCount, QuarantineFilter, QuarantineSize, State, SyncReport,
 };
 
 use super::{CommandDone, CommandFailure, EnvironmentArgs, style};
 use crate::app::findings::{self, Finding};
 use crate::app::{catalog, paths};
 use crate::config::{MAIN_ENVIRONMENT, Outline};
+use alerts::AlertLines;
+use archive::ArchiveLines;
 use configuration::RunningConfiguration;
 use endings::SyncEndings;
+use health::StatusHealth;
+use retention::RetentionLines;
+use streams::StreamLines;
+use tls::TlsLines;
 use write_keys::AskedServer;
 
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Reads the data directory, and those of the environments in it; the server may run or not. What write keys are used for is written there every few seconds. \
-    Only a running server knows which there are: name its admin API with --server to see that too."
+    Only a running server knows which there are: name its admin API with --server to see that too.\n\nExit code 0 when all is well, 1 when something fails or is late: a sync or a stream fails, events wait for another try for more \
+    than 15 minutes, a function is stopped, a function or a destination fails most of its events, an object does not run as it is wanted, a file is damaged, events are not accounted for; or when the data directory \
+    cannot be read. 3 when the folder has problems."
 )]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -79,10 +92,16 @@ impl StatusLogLine {
 struct SourceLine {
     accepted: u64,
     duplicates: u64,
+    /// Events about somebody who is left out, or was forgotten before they were refined.
+    suppressed: u64,
     violations: u64,
     quarantined: u64,
     dropped: u64,
     unreadable_times: u64,
+    /// Events of the quarantine that were tried once more.
+    retried: u64,
+    /// Events that came again while they were in quarantine.
+    duplicates_of_quarantined: u64,
     /// What contracts do not declare and let through, by name.
     undeclared: BTreeMap<String, u64>,
 }
@@ -90,7 +109,7 @@ struct SourceLine {
 pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
     let (server, named) = (args.workspace.workspace.outline()?, args.workspace.environment.as_deref());
     let main = ShownEnvironment { name: named.unwrap_or(MAIN_ENVIRONMENT), server: &server, asked: &args.asked };
-    let mut answer = main.show(&args.workspace.outline()?, json)?;
+    let (mut answer, mut health) = main.show(&args.workspace.outline()?, json)?;
     let others = if named.is_none() { server.environments() } else { BTreeMap::new() };
     for name in others.keys() {
         let outline = server.of_environment(name).map_err(CommandFailure::Problems)?;
@@ -101,13 +120,17 @@ pub(super) fn run(args: &StatusArgs, json: bool) -> CommandDone {
             println!("{}{never}", style::bold(&format!("environment {name}")));
         }
         let shown = ShownEnvironment { name, ..main };
-        let shown = if has_run { shown.show(&outline, json)? } else { serde_json::Value::Null };
+        let (shown, of_it) = if has_run { shown.show(&outline, json)? } else { Default::default() };
+        health.add_environment(name, of_it);
         answer["environments"][name] = shown;
     }
     if json {
+        answer["health"] = health.to_json();
         println!("{answer}");
+    } else {
+        health.print();
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(health.exit_code())
 }
 
 /// An environment, and where to ask for what the data directory does not say.
@@ -121,7 +144,7 @@ struct ShownEnvironment<'a> {
 
 impl ShownEnvironment<'_> {
     /// Prints what became of the events of an environment that is in `workspace`, or answers it as JSON.
-    fn show(&self, workspace: &Outline, json: bool) -> Result<serde_json::Value, CommandFailure> {
+    fn show(&self, workspace: &Outline, json: bool) -> Result<(serde_json::Value, StatusHealth), CommandFailure> {
         let mut state = State::read(&paths::state(&workspace.data))?;
         let (mut partitions, mut refined) = (Vec::new(), 0);
         for partition in 0..state.partitions()? {
@@ -143,13 +166,19 @@ impl ShownEnvironment<'_> {
                 sources.entry(source.to_owned()).or_default().undeclared.insert(name, value);
                 continue;
             }
+            if state::sync_of_suppressed(&scope).is_some() {
+                continue;
+            }
             let line = sources.entry(scope).or_default();
             match name.as_str() {
                 "accepted" => line.accepted = value,
                 "duplicates" => line.duplicates = value,
+                "suppressed" => line.suppressed = value,
                 "violations" => line.violations = value,
                 "quarantined" => line.quarantined = value,
                 "unreadable times" => line.unreadable_times = value,
+                "retried" => line.retried = value,
+                "duplicates of quarantined" => line.duplicates_of_quarantined = value,
                 _ => line.dropped += value,
             }
         }
@@ -166,31 +195,71 @@ impl ShownEnvironment<'_> {
         let destinations = state.destination_charges()?;
         let quarantine = state.quarantine_size()?;
         let damage = findings::read(&paths::findings(&workspace.data));
+        let breaches = state.fate_breaches()?;
+        let alerts = AlertLines::read(&state)?;
         let (write_keys, uses) = (self.asked.write_keys(self.name)?, state.key_uses()?);
         let configuration = RunningConfiguration::read(&workspace.data, &workspace.dir);
+        let streams = StreamLines::read(&workspace.data);
+        let tls = TlsLines::read(&workspace.data);
+        let archive = ArchiveLines::read(&workspace.data);
+        let retention = RetentionLines::read(&state)?;
         let revision = catalog::revision(&self.server.data)?;
+        let store = paths::store(&workspace.data);
+        let of_functions = live(functions.iter().map(|(charge, _)| &charge.function), PluginKind::Functions, &store);
+        let names = destinations.iter().map(|charge| &charge.function);
+        let of_destinations = live(names, PluginKind::Destinations, &store);
+        let mut health = StatusHealth::default();
+        health.add_syncs(&reports);
+        health.add_functions(&functions, &of_functions);
+        health.add_destinations(&destinations, &of_destinations);
+        health.add_data(&damage, &breaches);
+        streams.failing().for_each(|source| health.add(format!("the stream of source {source} cannot be read")));
+        let behind = configuration.as_ref().map_or(0, RunningConfiguration::behind);
+        if behind > 0 {
+            health.add(format!("{behind} objects do not run as they are wanted"));
+        }
         if json {
+            let destinations_of: Vec<(String, serde_json::Value)> = reports
+                .iter()
+                .filter_map(|(report, _)| {
+                    let (destination, kind) = configuration.as_ref()?.destination_of(&report.sync)?;
+                    Some((report.sync.clone(), serde_json::json!({"name": destination, "kind": kind})))
+                })
+                .collect();
             let configuration = configuration.map(|configuration| configuration.to_json());
             let others = ((write_keys.as_deref(), &*uses), configuration, revision, &endings);
             let functions = (&*functions, &*destinations);
-            return Ok(to_json((&log, &sources), &reports, functions, (&quarantine, &damage), others));
+            let mut answer = to_json((&log, &sources), &reports, functions, (&quarantine, &damage), others);
+            answer["streams"] = streams.to_json();
+            answer["tls"] = tls.to_json();
+            answer["archive"] = archive.to_json();
+            answer["retention"] = retention.to_json();
+            answer["breaches"] = breaches.len().into();
+            answer["alerts"] = alerts.to_json();
+            for (sync, destination) in destinations_of {
+                answer["syncs"][sync]["destination"] = destination;
+            }
+            return Ok((answer, health));
         }
         if let Some(configuration) = &configuration {
             configuration.print();
         }
-        print_tables(&log, &sources, &reports);
+        print_tables(&log, &sources, (&*reports, configuration.as_ref()));
+        streams.print();
+        tls.print();
+        archive.print();
+        retention.print();
         endings.print();
         match &write_keys {
             Some(keys) => write_keys::print(keys),
             None => write_keys::print_used(&uses),
         }
-        let store = paths::store(&workspace.data);
-        let names = functions.iter().map(|(charge, _)| &charge.function);
-        print_functions(&functions, &live(names, PluginKind::Functions, &store));
-        let names = destinations.iter().map(|charge| &charge.function);
-        print_destinations(&destinations, &live(names, PluginKind::Destinations, &store));
+        print_functions(&functions, &of_functions);
+        print_destinations(&destinations, &of_destinations);
         print_quarantine(&quarantine);
         print_damage(&damage);
+        print_breaches(&breaches);
+        alerts.print();
         // It counts the changes of all environments.
         if let Some(revision) = revision.filter(|_| self.name == MAIN_ENVIRONMENT) {
             let running = configuration.map(|configuration| configuration.catalog_revision());
@@ -201,7 +270,7 @@ impl ShownEnvironment<'_> {
                 None => println!("The catalog is at revision {revision}."),
             }
         }
-        Ok(serde_json::Value::Null)
+        Ok((serde_json::Value::Null, health))
     }
 }
 
@@ -224,7 +293,8 @@ fn to_json(
             let line = serde_json::json!({
                 "accepted": line.accepted, "duplicates": line.duplicates, "violations": line.violations,
                 "quarantined": line.quarantined, "dropped": line.dropped,
-                "unreadable_times": line.unreadable_times, "undeclared": line.undeclared,
+                "unreadable_times": line.unreadable_times, "undeclared": line.undeclared, "retried": line.retried,
+                "duplicates_of_quarantined": line.duplicates_of_quarantined, "suppressed": line.suppressed,
             });
             (name.clone(), line)
         })
@@ -300,6 +370,19 @@ fn print_quarantine(size: &QuarantineSize) {
         style::count(size.expired),
         style::count(size.purged)
     );
+}
+
+/// Where events are not accounted for.
+fn print_breaches(breaches: &[FateBreach]) {
+    const SHOWN_MAX: usize = 3;
+    for FateBreach { scope, is_sync, expected, found, what, .. } in breaches.iter().take(SHOWN_MAX) {
+        let (kind, missing) = (if *is_sync { "sync" } else { "source" }, expected.abs_diff(*found));
+        let (bold, missing) = (style::bold("breach:"), style::count(missing));
+        println!("{bold} {kind} {scope}: {missing} events are not accounted for: {}", style::plain(what, 300));
+    }
+    if !breaches.is_empty() {
+        println!("{} breaches in all: `tidegate audit conservation` shows them", breaches.len());
+    }
 }
 
 fn print_damage(damage: &[Finding]) {
@@ -386,6 +469,21 @@ fn print_notes(source: &str, line: &SourceLine) {
             style::count(line.unreadable_times)
         );
     }
+    if line.suppressed > 0 {
+        println!(
+            "{} source {source}: {} events went nowhere, for they are about somebody who is suppressed (`tidegate privacy list`)",
+            style::bold("notice:"),
+            style::count(line.suppressed)
+        );
+    }
+    if line.duplicates_of_quarantined > 0 {
+        println!(
+            "{} source {source}: {} duplicates were sent of events that are in quarantine, which stay there: `tidegate quarantine \
+             retry` sends them on",
+            style::bold("notice:"),
+            style::count(line.duplicates_of_quarantined)
+        );
+    }
     if line.undeclared.is_empty() {
         return;
     }
@@ -401,7 +499,11 @@ fn print_notes(source: &str, line: &SourceLine) {
     println!("{} source {source}, let through: {}{more}", style::bold("undeclared:"), shown.join(", "));
 }
 
-fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, reports: &[(SyncReport, PendingCount)]) {
+fn print_tables(
+    log: &StatusLogLine,
+    sources: &BTreeMap<String, SourceLine>,
+    (reports, configuration): (&[(SyncReport, PendingCount)], Option<&RunningConfiguration>),
+) {
     println!("{} records in the log, {} of them refined", style::count(log.records()), style::count(log.refined));
     for (code, count) in &log.damage {
         println!("{} {} log ranges in quarantine with the code {code}", style::bold("damaged:"), style::count(*count));
@@ -418,6 +520,7 @@ fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, rep
     sources.iter().for_each(|(name, line)| print_notes(name, line));
     let mut table = style::table(&[
         "sync",
+        "to",
         "delivered",
         "duplicates",
         "quarantined",
@@ -430,7 +533,9 @@ fn print_tables(log: &StatusLogLine, sources: &BTreeMap<String, SourceLine>, rep
         let lag = log.lag(report);
         let numbers = [report.delivered, report.duplicates, report.rejected, report.filtered, pending.events, lag];
         let last = report.delivered_at_us.map_or_else(|| "never".to_owned(), time::format);
-        table.add_row(std::iter::once(report.sync.clone()).chain(numbers.map(style::count)).chain([last]));
+        let to = configuration.and_then(|configuration| configuration.destination_of(&report.sync));
+        let to = to.map_or_else(String::new, |(name, kind)| style::plain(&format!("{name} ({kind})"), 200));
+        table.add_row([report.sync.clone(), to].into_iter().chain(numbers.map(style::count)).chain([last]));
     }
     println!("{table}");
     for (report, _) in reports {

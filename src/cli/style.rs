@@ -15,6 +15,11 @@ pub(super) fn good(text: &str) -> String {
     out::styled("32", text, Stream::Out)
 }
 
+/// Something is wrong, on standard output.
+pub(super) fn bad(text: &str) -> String {
+    out::styled("1;31", text, Stream::Out)
+}
+
 pub(super) fn error(text: &str) -> String {
     out::styled("1;31", text, Stream::Error)
 }

@@ -28,6 +28,7 @@ pub fn catalog_kind(kind: ObjectRefKind, key: &str) -> ObjectKind {
         ObjectRefKind::Lookup => ObjectKind::Lookup,
         ObjectRefKind::Destination => ObjectKind::Destination,
         ObjectRefKind::Sync => ObjectKind::Sync,
+        ObjectRefKind::Alert => ObjectKind::Alert,
         ObjectRefKind::ContractFile => contract_kind(key),
     }
 }
@@ -52,6 +53,7 @@ pub const fn folder_kind(kind: ObjectKind) -> Option<ObjectRefKind> {
         ObjectKind::Lookup => Some(ObjectRefKind::Lookup),
         ObjectKind::Destination => Some(ObjectRefKind::Destination),
         ObjectKind::Sync => Some(ObjectRefKind::Sync),
+        ObjectKind::Alert => Some(ObjectRefKind::Alert),
         ObjectKind::Domain | ObjectKind::Component | ObjectKind::Event => Some(ObjectRefKind::ContractFile),
         _ => None,
     }
@@ -80,12 +82,17 @@ impl SpecMasks<'_> {
 /// The field of a spec that holds where files are which were sent with it: by their paths, the SHA-256 of each.
 pub const FILES_FIELD: &str = "$files";
 
-/// The field of a spec that names a file, and the file: the component of a function or a destination, the table of a lookup.
+/// The field of a spec that names a file, and the file: the component of a function or a destination, the table of a lookup, the
+/// schema of a source or of a destination.
 #[must_use]
 pub fn named_file(kind: ObjectKind, spec: &Value) -> Option<String> {
+    let within = |name: &str| spec.get(name)?.get("file")?.as_str().map(str::to_owned);
     let field = match kind {
+        // That of a warehouse is a name.
+        ObjectKind::Destination if spec.get("schema").is_some_and(Value::is_object) => return within("schema"),
         ObjectKind::Function | ObjectKind::Destination => "component",
         ObjectKind::Lookup => "path",
+        ObjectKind::Source => return within("schemas"),
         _ => return None,
     };
     // What a warehouse has there is no file that is sent.

@@ -74,7 +74,7 @@ fn secret_settings<'a>(workspace: &'a Workspace, object: &ObjectRef) -> impl Ite
     let destination = (object.kind == ObjectRefKind::Destination).then(|| workspace.destinations.get(&object.key));
     let plugin = destination.flatten().and_then(|destination| match &destination.kind {
         DestinationKind::Plugin(plugin) => Some(plugin),
-        DestinationKind::Warehouse(_) => None,
+        DestinationKind::Warehouse(_) | DestinationKind::Stream(_) => None,
     });
     plugin.into_iter().flat_map(|plugin| &plugin.secret_settings).map(String::as_str)
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tidegate_document::fields::Fields;
+use tidegate_document::revealed::RevealedJson;
 use tidegate_wasm::CallLimits;
 
 use super::component::ComponentFile;
@@ -12,7 +14,7 @@ use super::surroundings::ObjectInputs;
 #[derive(Debug, Clone)]
 pub struct FunctionConfig {
     pub component: ComponentFile,
-    pub settings_json: String,
+    pub settings: RevealedJson,
     pub memory_bytes_max: Option<usize>,
     pub cpu_batch_max: Option<Duration>,
     /// Tables that it may look up.
@@ -34,7 +36,8 @@ pub(super) const NOTHING: &str = "none";
 
 pub(super) fn function(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<FunctionConfig> {
     let component = fields.required("component", "functions/name.component.wasm");
-    let settings_json = fields.json("settings").map_or_else(|| "{}".to_owned(), |json| json.to_string());
+    let nothing = || RevealedJson::from(Value::Object(Map::new()));
+    let settings = fields.revealed_json("settings").unwrap_or_else(nothing);
     let memory_bytes_max = fields.bytes_up_to("memory_bytes_max", CallLimits::default().memory_bytes_ceiling as u64);
     let cpu_batch_max = fields.duration("cpu_batch_max");
     let lookups = borrowed(fields);
@@ -48,7 +51,7 @@ pub(super) fn function(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Op
         fields.problem("component", message, fix);
         ComponentFile::unread(path)
     });
-    Some(FunctionConfig { component, settings_json, memory_bytes_max, cpu_batch_max, lookups })
+    Some(FunctionConfig { component, settings, memory_bytes_max, cpu_batch_max, lookups })
 }
 
 /// `lookups:` of a function: `geo: <a file in lookups/, without .yaml>`.

@@ -1,5 +1,6 @@
 //! A new workspace: commented files that show every option, its default and why.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,18 @@ use tidegate_process::clock;
 
 const MAIN: &str = include_str!("init/tidegate.yaml");
 const SOURCE: &str = include_str!("init/source.yaml");
+const WEBHOOK: &str = include_str!("init/webhook.yaml.example");
+const KAFKA: &str = include_str!("init/kafka.yaml.example");
 const DESTINATION: &str = include_str!("init/destination.yaml");
 const PLUGIN: &str = include_str!("init/plugin.yaml.example");
 const SYNC: &str = include_str!("init/sync.yaml");
 const FUNCTION: &str = include_str!("init/function.yaml.example");
 const DOMAIN: &str = include_str!("init/domain.yaml.example");
 const EVENT: &str = include_str!("init/event.yaml.example");
+const ALERT: &str = include_str!("init/alert.yaml.example");
 
 /// Files that hold write keys, or are the place for secrets: only their owner reads them.
-const OWN_EYES: [&str; 3] = ["tidegate.yaml", "sources/", "destinations/"];
+const OWN_EYES: [&str; 4] = ["tidegate.yaml", "sources/", "destinations/", "alerts/"];
 
 /// What [`init`] made.
 #[derive(Debug)]
@@ -25,31 +29,56 @@ pub struct WrittenWorkspace {
     pub files: Vec<PathBuf>,
     /// The new source's key; shown once, kept in its file.
     pub write_key: String,
+    /// Of each further environment, the key of its source.
+    pub environments: BTreeMap<String, String>,
 }
+
+/// The environment that is written beside the server's own folder.
+const STAGING: &str = "staging";
+/// How `tidegate.yaml` says that it is there.
+const STAGING_SAID: [&str; 2] = ["# environments:\n#   staging: {}", "environments:\n  staging: {}"];
 
 fn named(error: &std::io::Error, path: &Path) -> std::io::Error {
     std::io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
 }
 
-/// Writes a workspace into `dir`, which may exist but must hold no `tidegate.yaml`.
+/// The file of a source with a new key, and that key.
+fn source() -> (String, String) {
+    let [key, next] = [(); 2].map(|()| HEXLOWER.encode(&clock::random::<16>()));
+    (SOURCE.replace("WRITE_KEY", &key).replace("ANOTHER_KEY", &next), key)
+}
+
+/// Writes a workspace into `dir`, which may exist but must hold no `tidegate.yaml`; with an environment `staging` beside it, where that is wanted.
 ///
 /// # Errors
 /// A file cannot be written, or one of them is there already (nothing is written over).
-pub fn init(dir: &Path) -> std::io::Result<WrittenWorkspace> {
-    let write_key = HEXLOWER.encode(&clock::random::<16>());
-    let next = HEXLOWER.encode(&clock::random::<16>());
-    let source = SOURCE.replace("WRITE_KEY", &write_key).replace("ANOTHER_KEY", &next);
-    let files = [
-        ("tidegate.yaml", MAIN),
-        ("sources/web.yaml", &source),
+pub fn init(dir: &Path, with_environments: bool) -> std::io::Result<WrittenWorkspace> {
+    let [commented, said] = STAGING_SAID;
+    let main = if with_environments { MAIN.replace(commented, said) } else { MAIN.to_owned() };
+    let ((own, write_key), (of_staging, staging_key)) = (source(), source());
+    let mut files = vec![
+        ("tidegate.yaml", main.as_str()),
+        ("sources/web.yaml", own.as_str()),
+        ("sources/webhook.yaml.example", WEBHOOK),
+        ("sources/kafka.yaml.example", KAFKA),
         ("destinations/warehouse.yaml", DESTINATION),
         ("destinations/plugin.yaml.example", PLUGIN),
         ("syncs/web-to-warehouse.yaml", SYNC),
         ("functions/example.yaml.example", FUNCTION),
         ("events/domains/shop/domain.yaml.example", DOMAIN),
         ("events/domains/shop/order-completed.yaml.example", EVENT),
+        ("alerts/sync-failing.yaml.example", ALERT),
         (".gitignore", "/data\n"),
     ];
+    let mut environments = BTreeMap::new();
+    if with_environments {
+        files.extend([
+            ("environments/staging/sources/web.yaml", of_staging.as_str()),
+            ("environments/staging/destinations/warehouse.yaml", DESTINATION),
+            ("environments/staging/syncs/web-to-warehouse.yaml", SYNC),
+        ]);
+        environments.insert(STAGING.to_owned(), staging_key);
+    }
     let mut written = Vec::new();
     for (name, text) in files {
         let path = dir.join(name);
@@ -57,7 +86,8 @@ pub fn init(dir: &Path) -> std::io::Result<WrittenWorkspace> {
             std::fs::create_dir_all(parent).map_err(|error| named(&error, parent))?;
         }
         let mut options = std::fs::OpenOptions::new();
-        if OWN_EYES.iter().any(|own| name.starts_with(own)) {
+        let of_folder = name.strip_prefix("environments/staging/").unwrap_or(name);
+        if OWN_EYES.iter().any(|own| of_folder.starts_with(own)) {
             options.mode(0o600);
         }
         let mut file = match options.write(true).create_new(true).open(&path) {
@@ -76,5 +106,5 @@ pub fn init(dir: &Path) -> std::io::Result<WrittenWorkspace> {
         file.write_all(text.as_bytes()).map_err(|error| named(&error, &path))?;
         written.push(path);
     }
-    Ok(WrittenWorkspace { files: written, write_key })
+    Ok(WrittenWorkspace { files: written, write_key, environments })
 }

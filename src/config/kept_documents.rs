@@ -13,6 +13,7 @@ use tidegate_document::problem::Problem;
 
 use super::Workspace;
 use super::documents::{CatalogOrigin, ObjectDocument, WorkspaceDocuments, as_written};
+use super::streams::StreamKind;
 use super::surroundings::Surroundings;
 
 /// One object that is kept.
@@ -67,7 +68,7 @@ impl Workspace {
         surroundings: &Surroundings<'_>,
     ) -> Result<(WorkspaceDocuments, Self), Vec<Problem>> {
         let documents = told.with_kept(kept);
-        let mut workspace = Self::resolve(&documents, surroundings)?;
+        let mut workspace = Self::resolve_beside(&documents, told, surroundings)?;
         let is_gone = |source: &&String| !told.has(ObjectRefKind::Source, source);
         workspace.ending = EndingObjects {
             syncs: kept.keys().cloned().collect(),
@@ -104,7 +105,11 @@ impl Workspace {
             let mut document = as_written(&known.node);
             if let (ObjectRefKind::Source, Value::Object(fields)) = (object.kind, &mut document) {
                 fields.remove("write_keys");
-                fields.insert("write_key".to_owned(), format!("{}-{}", needs.closed_key, object.key).into());
+                let kind = fields.get("kind").and_then(Value::as_str).unwrap_or_default();
+                // Nobody sends to a source that reads a stream.
+                if StreamKind::of(kind).is_none() {
+                    fields.insert("write_key".to_owned(), format!("{}-{}", needs.closed_key, object.key).into());
+                }
             }
             let replaces = object.kind == ObjectRefKind::Sync || needs.replaced.contains(&object);
             Some(KeptDocument { object, document, replaces, catalog: known.catalog.clone() })

@@ -53,15 +53,15 @@ fn settings(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<Lookup
             Some(LookupSettings::Addresses { path, bytes_max, fields: kept })
         }
         "table" => {
-            let entries = fields.json("entries");
+            let entries = fields.revealed_json("entries");
             if let Some(entries) = entries {
                 if fields.text("path").is_some() {
                     fields.problem("entries", "a table has `path` or `entries`, not both", "take one of them away");
                 }
-                let serde_json::Value::Object(entries) = entries else {
+                if !entries.written().is_object() {
                     fields.problem("entries", "`entries` is not a map", "write `entries: {key: value}`");
                     return None;
-                };
+                }
                 return Some(LookupSettings::Entries(entries));
             }
             let path = path(fields, inputs, "names.csv");

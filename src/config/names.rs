@@ -1,9 +1,9 @@
 //! The names by which the objects of a workspace refer to each other, once all are read.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use tidegate_api_types::workspace::ObjectRefKind;
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_document::problem::Problem;
 
 use super::destinations::{DestinationConfig, DestinationKind};
@@ -12,6 +12,7 @@ use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
 use super::sources::{SourceConfig, WriteKeyConfig};
 use super::syncs::SyncConfig;
+use crate::warehouses::WarehouseSettings;
 
 /// What names may refer to.
 pub(super) struct ObjectNames<'a> {
@@ -40,6 +41,18 @@ pub(super) fn check(
         }
         names.unknown(&file, ObjectRefKind::Function, &source.functions, &mut note);
     }
+    let mut reads: BTreeMap<String, &str> = BTreeMap::new();
+    for (name, source) in names.sources {
+        let read = source.stream.as_ref().map(|stream| stream.origin.shared_reads()).unwrap_or_default();
+        let taken = read.iter().find_map(|read| Some((*reads.get(read)?, read)));
+        if let Some((other, read)) = taken {
+            let message =
+                format!("this source and source {other} read {read}, and each would get a part of the messages");
+            let fix = "give one of them a `group`, or a subscription, of its own";
+            note(names.documents.file_of(dir, ObjectRefKind::Source, name), 0, message, fix.to_owned());
+        }
+        reads.extend(read.into_iter().map(|read| (read, name.as_str())));
+    }
     for named in keys.into_values() {
         let &[_, .., (source, key)] = named.as_slice() else { continue };
         let each: Vec<String> = named.iter().map(|(source, key)| format!("{} of source {source}", key.name)).collect();
@@ -58,7 +71,7 @@ pub(super) fn check(
         if kind.is_none() {
             continue;
         }
-        if let Some(DestinationKind::Plugin(_)) = kind {
+        if let Some(DestinationKind::Plugin(_) | DestinationKind::Stream(_)) = kind {
             if sync.schema.is_some() {
                 let message = format!("a schema is for tables, and {} has none", sync.destination.0);
                 note(file, 0, message, "take `schema` away".to_owned());
@@ -82,7 +95,9 @@ impl ObjectNames<'_> {
             ObjectRefKind::Source => self.sources.keys().map(String::as_str).collect(),
             ObjectRefKind::Function => self.functions.keys().map(String::as_str).collect(),
             ObjectRefKind::Destination => self.destinations.keys().map(String::as_str).collect(),
-            ObjectRefKind::Lookup | ObjectRefKind::Sync | ObjectRefKind::ContractFile => Vec::new(),
+            ObjectRefKind::Lookup | ObjectRefKind::Sync | ObjectRefKind::Alert | ObjectRefKind::ContractFile => {
+                Vec::new()
+            }
         }
     }
 
@@ -125,6 +140,68 @@ pub(super) fn check_lookups(
                 "{others}make lookups/{table}.yaml with {KINDS}, or write `{name}: {NOTHING}` to grant nothing"
             );
             problems.push(Problem::of_file(file, *line, message, fix));
+        }
+    }
+}
+
+/// Notes warehouses in a file that another destination has as well: syncs to both would take each other's tables for their own. Of two the
+/// problem is that of the catalog's, for the folder is right by itself, or else that of the later name.
+pub(super) fn check_warehouse_files(
+    dir: &Path,
+    told: &WorkspaceDocuments,
+    destinations: &BTreeMap<String, DestinationConfig>,
+    problems: &mut Vec<Problem>,
+) {
+    let is_of_catalog = |name: &str| {
+        let document = told.objects.get(&ObjectRef::new(ObjectRefKind::Destination, name));
+        document.is_some_and(|document| document.catalog.is_some())
+    };
+    let mut named: Vec<(bool, &str, PathBuf)> = Vec::new();
+    for (name, config) in destinations.iter().filter(|(name, _)| told.has(ObjectRefKind::Destination, name)) {
+        let DestinationKind::Warehouse(settings) = &config.kind else { continue };
+        if let WarehouseSettings::Sqlite(settings) = &**settings {
+            named.push((is_of_catalog(name), name, plain_path(&settings.path)));
+        }
+    }
+    named.sort();
+    let mut files: BTreeMap<PathBuf, &str> = BTreeMap::new();
+    for (_, name, path) in named {
+        if let Some(other) = files.get(&path) {
+            let message = format!(
+                "destination {name} and destination {other} have one file, in which their syncs would take each other's tables for their own"
+            );
+            let fix = format!(
+                "give {name} a `path` of its own, or have its syncs name {other}, each with a `schema` of its own"
+            );
+            problems.push(Problem::of_file(told.file_of(dir, ObjectRefKind::Destination, name), 0, message, fix));
+            continue;
+        }
+        files.insert(path, name);
+    }
+}
+
+/// A path as it is written, with every `.` and `..` taken out.
+fn plain_path(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut plain = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = plain.pop(),
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_written() {
+        for written in ["/srv/data/x.db", "/srv/./data//x.db", "/srv/data/y/../x.db", "/../srv/data/x.db"] {
+            assert_eq!(plain_path(Path::new(written)), Path::new("/srv/data/x.db"), "{written}");
         }
     }
 }

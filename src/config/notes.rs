@@ -1,14 +1,16 @@
 //! What is allowed in a workspace and hardly meant: said by `check`, and in nobody's way.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
 use tidegate_document::problem::Problem;
 use tidegate_process::clock;
+use tidegate_stream::FixedTopics;
 
 use super::Workspace;
+use super::destinations::DestinationKind;
 use super::folder::{entries, is_yaml};
 
 /// Folders that are read, besides those of contract repositories.
@@ -41,13 +43,23 @@ impl Workspace {
             note("sources", message, "make sources/web.yaml with `kind: http` and a `write_key`".to_owned());
         }
         let now_us = clock::now_us();
+        // Environments have the ports of the server, whose folder says so.
+        let ports = self.tls.iter().chain(&self.admin_tls).filter(|tls| tls.is_of_folder(&self.dir));
+        let of_ports: Vec<Problem> = ports.flat_map(|tls| tls.notes(now_us)).collect();
         for (name, source) in &self.sources {
-            if source.write_keys.iter().all(|key| key.ends_at_us.is_some_and(|end| end <= now_us)) {
+            let is_signed = source.webhook.as_ref().is_some_and(|webhook| webhook.signature.is_some());
+            let is_shut = !is_signed && source.stream.is_none();
+            if is_shut && source.write_keys.iter().all(|key| key.ends_at_us.is_some_and(|end| end <= now_us)) {
                 let message = "every write key of this source has ended, so no SDK can send anything".to_owned();
                 let fix = "add one to `write_keys`, or write a later `ends`".to_owned();
                 note(&format!("sources/{name}.yaml"), message, fix);
             }
         }
+        notes.extend(of_ports);
+        notes.extend(self.streams_that_go_round());
+        let mut note = |file: &str, message: String, fix: String| {
+            notes.push(Problem::of_file(self.dir.join(file), 0, message, fix));
+        };
         let of_syncs = |name: fn(&super::SyncConfig) -> &str| self.syncs.values().map(name).collect::<HashSet<_>>();
         let (sources, destinations) = (of_syncs(|sync| &sync.source.0), of_syncs(|sync| &sync.destination.0));
         for name in self.sources.keys().filter(|name| !sources.contains(name.as_str())) {
@@ -74,6 +86,37 @@ impl Workspace {
         // A contract of several sources is looked at once for each.
         notes.sort();
         notes.dedup();
+        notes
+    }
+
+    /// Sources that read what this workspace writes itself, as far as that can be told.
+    fn streams_that_go_round(&self) -> Vec<Problem> {
+        let mut notes = Vec::new();
+        let written = self.destinations.iter().filter_map(|(name, destination)| match &destination.kind {
+            DestinationKind::Stream(stream) => Some((name.as_str(), stream.target.fixed_topics())),
+            _ => None,
+        });
+        let written: BTreeMap<&str, FixedTopics> = written.collect();
+        let read = self.sources.iter().filter_map(|(name, source)| Some((name, &source.stream.as_ref()?.origin)));
+        for (source, origin) in read {
+            for (destination, FixedTopics { servers, ledger, .. }) in &written {
+                let Some(topic) = ledger.as_ref().filter(|topic| origin.reads_topic(servers, topic)) else { continue };
+                let message = format!("this source reads {topic}, in which the ledger of destination {destination} is");
+                let fix = "write `topics`, or a `topic_pattern` that does not fit it".to_owned();
+                notes.push(Problem::of_file(self.dir.join(format!("sources/{source}.yaml")), 0, message, fix));
+            }
+            for (name, sync) in self.syncs.iter().filter(|(_, sync)| sync.source.0 == *source) {
+                let Some(FixedTopics { servers, topics, .. }) = written.get(sync.destination.0.as_str()) else {
+                    continue;
+                };
+                let Some(topic) = topics.iter().find(|topic| origin.reads_topic(servers, topic)) else { continue };
+                let message = format!(
+                    "this sync writes to the topic {topic}, which its own source {source} reads: each event comes in again"
+                );
+                let fix = "write to another topic, or let the source read others".to_owned();
+                notes.push(Problem::of_file(self.dir.join(format!("syncs/{name}.yaml")), 0, message, fix));
+            }
+        }
         notes
     }
 

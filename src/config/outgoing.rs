@@ -1,5 +1,5 @@
-//! `net` of `tidegate.yaml`, and `ca_file` and `proxy` of destinations: whom connections to servers trust, and the proxy
-//! that they go through. What a destination says counts for it alone, and before what `net` says.
+//! `net` of `tidegate.yaml`, and `ca_file` and `proxy` of destinations and streams: whom connections to servers trust, and the proxy
+//! that they go through. What a destination or a source says counts for it alone, and before what `net` says.
 
 use std::path::PathBuf;
 
@@ -25,28 +25,30 @@ impl Outgoing {
         fields.within("net", read).unwrap_or_default()
     }
 
-    /// How a destination connects whose file may have `ca_file` and `proxy`.
+    /// How a destination or a stream connects whose file may have `ca_file` and `proxy`.
     pub(super) fn of_destination(&self, fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> WebSettings {
         let ca_file = ca_file(fields, inputs).or_else(|| self.ca_file(inputs));
-        let of_net = || {
-            let (proxies, text) = self.proxies.as_ref()?;
-            inputs.setting("net.proxy", text);
-            Some(proxies.clone())
-        };
-        let proxies = proxy(fields).map(|(proxies, _)| proxies).or_else(of_net);
-        let proxies = proxies.unwrap_or_else(|| {
-            Proxies::from_variables(|variable| inputs.variable(variable)).unwrap_or_else(|error| {
-                let message = format!("the environment variable {error}");
-                fields.problem_at(
-                    "proxy",
-                    0,
-                    message,
-                    "set it to one, or write `proxy: none` here or below `net:` in tidegate.yaml",
-                );
-                Proxies::default()
-            })
-        });
+        let own = proxy(fields).map(|(proxies, _)| proxies);
+        let proxies = own.unwrap_or_else(|| self.proxies(fields, inputs));
         WebSettings { ca_file, proxies }
+    }
+
+    /// The proxy that `net` names, or those of the environment, for what names none.
+    pub(super) fn proxies(&self, fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Proxies {
+        if let Some((proxies, text)) = &self.proxies {
+            inputs.setting("net.proxy", text);
+            return proxies.clone();
+        }
+        Proxies::from_variables(|variable| inputs.variable(variable)).unwrap_or_else(|error| {
+            let message = format!("the environment variable {error}");
+            fields.problem_at(
+                "proxy",
+                0,
+                message,
+                "set it to one, or write `proxy: none` here or below `net:` in tidegate.yaml",
+            );
+            Proxies::default()
+        })
     }
 
     /// The authorities that `net` names, for a destination that names none.

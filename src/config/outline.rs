@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use tidegate_document::node::DocumentNode;
+use tidegate_document::node::{DocumentNode, Tree};
 use tidegate_document::problem::Problem;
 use tidegate_process::clock;
 
@@ -104,17 +104,53 @@ impl Outline {
         if problems.is_empty() { Ok(listen.flatten().unwrap_or(ADMIN_AND_LISTEN.0)) } else { Err(problems) }
     }
 
-    /// A write key of a source (the first source unless it is named): `write_key`, or else the first of `write_keys` that has
+    /// Where commands on this machine reach the server.
+    ///
+    /// # Errors
+    /// The file says something else than an address.
+    pub fn url(&self) -> Result<String, Vec<Problem>> {
+        Ok(url(self.listen()?, self.main.as_ref().is_some_and(|(_, node)| has_tls(node))))
+    }
+
+    /// Where commands on this machine reach the admin API.
+    ///
+    /// # Errors
+    /// The file says something else than an address.
+    pub fn admin_url(&self) -> Result<String, Vec<Problem>> {
+        let admin = self.main.as_ref().and_then(|(_, node)| field(node, "admin"));
+        Ok(url(self.admin_listen()?, admin.is_some_and(has_tls)))
+    }
+
+    /// A write key of a source (the first one that SDKs send to, unless it is named): `write_key`, or else the first of `write_keys` that has
     /// not ended. `None` when there is no such source.
     ///
     /// # Errors
     /// Its file cannot be read, or the key is in a variable that is not set.
     pub fn write_key(&self, source: Option<&str>) -> Result<Option<String>, Vec<Problem>> {
-        let found = source.map_or_else(|| self.sources.values().next(), |source| self.sources.get(source));
-        let Some(path) = found else { return Ok(None) };
+        let named = source.map(|source| self.sources.get(source).into_iter().collect());
+        let files: Vec<&PathBuf> = named.unwrap_or_else(|| self.sources.values().collect());
         let mut problems = Vec::new();
-        let key = read_tree(&self.dir, path, &mut problems)
-            .and_then(|node| sources::first_key(fields(path, &node, &mut problems), clock::now_us()));
-        if problems.is_empty() { Ok(key) } else { Err(problems) }
+        for path in files {
+            let Some(node) = read_tree(&self.dir, path, &mut problems) else { return Err(problems) };
+            if source.is_none() && !sources::is_for_sdks(&node) {
+                continue;
+            }
+            let key = sources::first_key(fields(path, &node, &mut problems), clock::now_us());
+            return if problems.is_empty() { Ok(key) } else { Err(problems) };
+        }
+        Ok(None)
     }
+}
+
+fn url(listen: SocketAddr, over_tls: bool) -> String {
+    format!("{}://{listen}", if over_tls { "https" } else { "http" })
+}
+
+fn field<'n>(node: &'n DocumentNode, name: &str) -> Option<&'n DocumentNode> {
+    let Tree::Map(fields) = &node.value else { return None };
+    fields.iter().find(|field| field.name == name).map(|field| &field.node)
+}
+
+fn has_tls(node: &DocumentNode) -> bool {
+    field(node, "tls").is_some_and(|tls| tls.value != Tree::Null)
 }

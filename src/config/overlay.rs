@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::{CatalogObject, CatalogSnapshot, ManagingFolder, ObjectKind};
-use tidegate_document::fields::SECRET_PREFIX;
-use tidegate_document::node::{DocumentNode, Tree};
+use tidegate_document::node::{DocumentNode, MapField, Tree};
 use tidegate_document::problem::{NAME_CHARS_MAX, Problem, shortened};
+use tidegate_document::revealed::SECRET_PREFIX;
 
 use super::Workspace;
 use super::catalog_specs::{
@@ -20,9 +20,11 @@ use super::catalog_specs::{
 };
 use super::destinations::DestinationKind;
 use super::documents::{CatalogOrigin, ObjectDocument, WRITE_KEYS, WorkspaceDocuments};
+use super::file_secrets::{FileSecrets, open_variables};
 use super::folder::{is_name, is_yaml};
 use super::kept_documents::KeptDocuments;
 use super::secret_masks::is_reference;
+use super::streams::StreamKind;
 use super::surroundings::Surroundings;
 
 /// A workspace that runs, and what it could not have.
@@ -97,6 +99,11 @@ impl WorkspaceDocuments {
                 fix: "keep the value with PUT /api/v1/secrets/NAME, and write `secret:NAME` here".to_owned(),
             }));
         }
+        if let Some(own) = &own {
+            let open = &open_variables(self.main.as_ref());
+            let led = FileSecrets { own, origin: &origin, open }.led_elsewhere(content.kind, &spec);
+            self.problems.extend(led.map(|led| led.problem(&file)));
+        }
         self.unread.remove(&named);
         self.objects.insert(named, ObjectDocument { node, file, catalog: Some(origin) });
     }
@@ -112,7 +119,7 @@ impl WorkspaceDocuments {
 }
 
 /// Resolves what runs: `overlaid` are the documents of `folder` with the catalog over them, and what is `kept` is laid over those. What may
-/// be left out and has problems is left out, and so is what names it.
+/// be left out and has problems is left out, and so is what names it. What is `unloadable` is left out from the beginning.
 ///
 /// # Errors
 /// All problems, sorted by file and line, where something has any that must run.
@@ -121,8 +128,11 @@ pub fn resolve_what_runs(
     (folder, kept): (&WorkspaceDocuments, &KeptDocuments),
     surroundings: &Surroundings<'_>,
     may: MayBeLeftOut<'_>,
+    unloadable: &BTreeMap<ObjectRef, String>,
 ) -> Result<ResolvedOverlay, Vec<Problem>> {
-    let mut left_out: BTreeMap<ObjectRef, String> = BTreeMap::new();
+    let mut left_out = unloadable.clone();
+    left_out.retain(|object, _| overlaid.objects.contains_key(object));
+    overlaid.leave_out(&left_out);
     loop {
         let problems = match resolved(&overlaid, kept, surroundings) {
             Ok((documents, workspace)) => return Ok(ResolvedOverlay { overlaid, documents, workspace, left_out }),
@@ -270,10 +280,16 @@ fn unfit_name(kind: ObjectKind, named: &ObjectRef) -> Option<String> {
     (!is_path || catalog_kind(named.kind, name) != kind).then_some(message)
 }
 
-/// Takes the write keys of the folder's file, where the spec has none: they are in no catalog.
+/// Takes the write keys of the folder's file, where the spec has none: they are in no catalog. A source that reads a stream has none.
 fn take_write_keys(node: &mut DocumentNode, own: &DocumentNode) {
     let (Tree::Map(fields), Tree::Map(own)) = (&mut node.value, &own.value) else { return };
     let is_key = |name: &str| WRITE_KEYS.contains(&name);
+    let is_stream = |field: &MapField| {
+        field.name == "kind" && matches!(&field.node.value, Tree::Text(kind) if StreamKind::of(kind).is_some())
+    };
+    if fields.iter().any(is_stream) {
+        return;
+    }
     if !fields.iter().any(|field| is_key(&field.name)) {
         fields.extend(own.iter().filter(|field| is_key(&field.name)).cloned());
     }
@@ -381,7 +397,8 @@ mod tests {
             look_up_live: |_, _| Ok(None),
             catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
         };
-        resolve_what_runs(folder.overlaid(&snapshot(objects)), (folder, &KeptDocuments::new()), &surroundings, may)
+        let (overlaid, kept) = (folder.overlaid(&snapshot(objects)), KeptDocuments::new());
+        resolve_what_runs(overlaid, (folder, &kept), &surroundings, may, &BTreeMap::new())
     }
 
     fn left_out(resolved: &ResolvedOverlay) -> Vec<String> {
@@ -496,9 +513,9 @@ mod tests {
             json!({"kind": "clickhouse", "url": "https://c.example", "proxy": "secret:key"}),
         ] {
             let far = snapshot(vec![object(ObjectKind::Destination, "far", spec.clone())]);
-            let kept = KeptDocuments::new();
+            let (kept, far) = (KeptDocuments::new(), folder.overlaid(&far));
             let may = MayBeLeftOut::OfCatalog;
-            let resolved = resolve_what_runs(folder.overlaid(&far), (&folder, &kept), &surroundings, may).unwrap();
+            let resolved = resolve_what_runs(far, (&folder, &kept), &surroundings, may, &BTreeMap::new()).unwrap();
             let reason = resolved.left_out.values().next().unwrap_or_else(|| panic!("{spec} runs"));
             assert!(!reason.contains("hunter2"), "{spec}: {reason}");
         }

@@ -14,7 +14,9 @@ impl Workspace {
             ObjectRefKind::Source => self.sources.get(key).is_some_and(|source| source.paused),
             ObjectRefKind::Destination => self.destinations.get(key).is_some_and(|destination| destination.paused),
             ObjectRefKind::Sync => self.syncs.get(key).is_some_and(|sync| sync.paused),
-            ObjectRefKind::Function | ObjectRefKind::Lookup | ObjectRefKind::ContractFile => false,
+            ObjectRefKind::Function | ObjectRefKind::Lookup | ObjectRefKind::Alert | ObjectRefKind::ContractFile => {
+                false
+            }
         };
         by_file || self.paused_by_hand.contains(&ObjectRef::new(kind, key))
     }

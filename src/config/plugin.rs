@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tidegate_delivery::{CheckedPolicy, EffectivePolicy, Grant, PolicyProblem};
-use tidegate_document::fields::Fields;
+use tidegate_document::fields::{Fields, SecretText};
+use tidegate_document::revealed::RevealedJson;
 use tidegate_pipeline::sync;
 use tidegate_plugin::{AskedLimits, Batching, Manifest, Package};
 use tidegate_wasm::CallLimits;
@@ -32,6 +33,8 @@ pub struct PluginConfig {
     pub batching: Batching,
     /// How `integrations` of an event may spell the tool.
     pub spellings: Vec<String>,
+    /// The settings of the version that is live in the store, with the secrets that they name.
+    pub live_settings: Option<RevealedJson>,
     /// Settings that the manifests of its versions call secret.
     pub secret_settings: Vec<String>,
 }
@@ -91,6 +94,7 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
         None => None,
     };
     let mut now = first.as_ref().map(|(_, effective_policy)| effective_policy.clone());
+    let mut live_settings = None;
     match around.inputs.live_version(around.data, &fields.name()) {
         Ok(None) => {}
         Ok(Some(LiveVersion { sha256, manifest, settings })) => {
@@ -98,9 +102,13 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
             around.inputs.leave_out(&["component", "settings"], &component);
             secret_settings.extend(manifest.secrets().map(str::to_owned));
             asked = Some(Traits::of(&manifest));
-            match effective_policy(&grant, manifest, settings).check() {
-                Ok(effective_policy) => now = Some(effective_policy),
-                Err(problems) => {
+            live_settings = revealed(settings, around.inputs);
+            let given = live_settings.as_ref().and_then(|settings| settings.given().as_object()).cloned();
+            match given.map(|given| effective_policy(&grant, manifest, given).check()) {
+                // Where a secret is not there it fails alone, and says so when it is opened.
+                None => now = None,
+                Some(Ok(effective_policy)) => now = Some(effective_policy),
+                Some(Err(problems)) => {
                     let of_store = |problem: PolicyProblem| PolicyProblem {
                         problem: format!(
                             "the version {}, which was pushed and is live: {}",
@@ -122,7 +130,16 @@ pub(super) fn plugin(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<Plu
     let Traits { batching, names } = asked.unwrap_or_default();
     let batching = grant.batching(batching);
     let spellings = names.iter().chain([&fields.name()]).map(|name| sync::spelling(name)).collect();
-    Some(PluginConfig { first, now, grant, batching, spellings, secret_settings })
+    Some(PluginConfig { first, now, grant, batching, spellings, live_settings, secret_settings })
+}
+
+/// Settings with the secrets that they name; `None` where one is not there or cannot be told.
+fn revealed(settings: Map<String, Value>, inputs: &ObjectInputs<'_>) -> Option<RevealedJson> {
+    let read = |name: &str| match inputs.secret(name) {
+        SecretText::Known(value) => Some(value),
+        SecretText::Absent | SecretText::NotAtHand => None,
+    };
+    RevealedJson::read(Value::Object(settings), &read).ok()
 }
 
 /// What a sync needs to know of the version that would carry now.

@@ -98,13 +98,15 @@ fn told_folders(dir: &Path, documents: &WorkspaceDocuments) -> EnvironmentFolder
     environments::of_main(&mut fields(&path, main, &mut unsaid))
 }
 
-/// What an environment cannot have because another one has it: a write key, or the tables of a warehouse.
+/// What an environment cannot have because another one has it: a write key, the tables of a warehouse, a group's topics, a ledger.
 #[must_use]
 pub fn clashes<'w>(own: &Workspace, others: impl Iterator<Item = (&'w str, &'w Workspace)>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, other) in others {
-        let keys: BTreeMap<&str, (&str, &str)> =
-            keys_of(other).map(|(source, key)| (&*key.key, (source, &*key.name))).collect();
+        let keys: BTreeMap<&str, (&str, &str)> = keys_of(other)
+            .chain(other.left_out_keys())
+            .map(|(source, key)| (&*key.key, (source, &*key.name)))
+            .collect();
         for (source, key) in keys_of(own) {
             let Some((of_source, taken)) = keys.get(&*key.key) else { continue };
             let message = format!(
@@ -123,6 +125,25 @@ pub fn clashes<'w>(own: &Workspace, others: impl Iterator<Item = (&'w str, &'w W
             let fix = "give each environment a database, a file or a schema of its own";
             problems.push(Problem::of_file(own.file_of(ObjectRefKind::Sync, sync), line, message, fix));
         }
+        let reads: BTreeMap<String, &str> = reads_of(other).map(|(source, read)| (read, source)).collect();
+        for source in own.sources.keys() {
+            let mut shared = reads_of(own).filter(|(name, _)| name == source);
+            let Some((taken, read)) = shared.find_map(|(_, read)| Some((reads.get(&read)?, read))) else { continue };
+            let message = format!(
+                "this source and source {taken} of the environment {name} read {read}, and each would get a part of the messages"
+            );
+            let fix = "give one of them a `group`, or a subscription, of its own";
+            problems.push(Problem::of_file(own.file_of(ObjectRefKind::Source, source), 0, message, fix));
+        }
+        let ledgers: BTreeMap<String, &str> = ledgers_of(other).map(|(sync, place, _)| (place, sync)).collect();
+        for (sync, place, line) in ledgers_of(own) {
+            let Some(taken) = ledgers.get(&place) else { continue };
+            let message = format!(
+                "this sync and sync {taken} of the environment {name} have one ledger at one stream, and would go on where the other is"
+            );
+            let fix = "write another `ledger` into the destination of one of them";
+            problems.push(Problem::of_file(own.file_of(ObjectRefKind::Sync, sync), line, message, fix));
+        }
     }
     problems
 }
@@ -138,6 +159,22 @@ fn tables_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String, usize
         let destination = workspace.destinations.get(&sync.destination.0)?;
         let DestinationKind::Warehouse(settings) = &destination.kind else { return None };
         Some((name.as_str(), settings.tables_place(sync.schema.as_deref()), sync.destination.1))
+    })
+}
+
+/// What the streams of an environment read that another reader would take away, each with its source.
+fn reads_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String)> {
+    let streams = workspace.sources.iter().filter_map(|(name, source)| Some((name, source.stream.as_ref()?)));
+    streams.flat_map(|(name, stream)| stream.origin.shared_reads().into_iter().map(move |read| (name.as_str(), read)))
+}
+
+/// The syncs of an environment whose ledger a stream keeps: the name, where it is, and the line that says so.
+fn ledgers_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String, usize)> {
+    workspace.syncs.iter().filter_map(|(name, sync)| {
+        let destination = workspace.destinations.get(&sync.destination.0)?;
+        let DestinationKind::Stream(stream) = &destination.kind else { return None };
+        let place = format!("{} {}", stream.target.place(), stream.ledger_of(name));
+        stream.target.keeps_ledger().then_some((name.as_str(), place, sync.destination.1))
     })
 }
 
@@ -256,5 +293,57 @@ mod tests {
         let text = format!("{problems:?}");
         assert!(!text.contains("the-same-key") && text.contains("environment default"), "{text}");
         assert!(problems[1].message.contains("the same tables"), "{text}");
+    }
+
+    #[test]
+    fn a_topic_is_read_as_one_group_in_one_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let kafka = "kind: kafka\nbrokers: [b1:9092]\ntopics: [orders, refunds]\n";
+        let files = |group: &str| {
+            let own = format!("{kafka}{group}");
+            write(
+                dir.path(),
+                &[
+                    ("tidegate.yaml", "environments: {staging: {}}"),
+                    ("sources/orders.yaml", kafka),
+                    ("environments/staging/sources/orders.yaml", &own),
+                ],
+            );
+        };
+        files("");
+        let problems = read(dir.path()).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.message.contains("orders as the group tidegate-orders"), "{problem:?}");
+        files("group: staging\n");
+        assert!(read(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_ledger_at_a_stream_is_of_one_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let kafka = "kind: kafka\nbrokers: [b1:9092]\n";
+        let files = |ledger: &str| {
+            let own = format!("{kafka}{ledger}");
+            write(
+                dir.path(),
+                &[
+                    ("tidegate.yaml", "environments: {staging: {}}"),
+                    ("sources/web.yaml", "kind: http\nwrite_key: key-of-production-0\n"),
+                    ("destinations/db.yaml", kafka),
+                    ("syncs/a.yaml", SYNC),
+                    ("environments/staging/sources/web.yaml", "kind: http\nwrite_key: key-of-staging-0123\n"),
+                    ("environments/staging/destinations/db.yaml", &own),
+                    ("environments/staging/syncs/a.yaml", SYNC),
+                ],
+            );
+        };
+        files("");
+        let problems = read(dir.path()).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.message.contains("one ledger") && problem.fix.contains("`ledger`"), "{problem:?}");
+        for own in ["ledger: staging\n", "transactions: false\n"] {
+            files(own);
+            assert!(read(dir.path()).is_ok(), "{own}");
+        }
     }
 }

@@ -36,7 +36,8 @@ const OF_SECRETS: [&str; 13] = [
 const OF_OTHERS: [&str; 5] = ["_file", "_path", "_uri", "_url", "_max"];
 
 impl SecretMasks<'_> {
-    fn is_secret(&self, place: &[&str]) -> bool {
+    /// Whether a value at a place is a secret, by the names of the fields that it stands in.
+    pub(super) fn is_secret(&self, place: &[&str]) -> bool {
         let is_of_others = |name: &&str| OF_OTHERS.iter().any(|end| name.ends_with(end));
         let is_of_secrets = |name: &&str| {
             let name = name.to_lowercase().replace('-', "_");
@@ -45,6 +46,10 @@ impl SecretMasks<'_> {
         // When a write key ends is known to whoever may see the source.
         if matches!(place, ["write_keys", _, "ends"]) {
             return false;
+        }
+        // Whoever knows the address of a Slack webhook, or the key of a service, may post there; and a header is mostly a token.
+        if matches!(place, ["notify", _, "slack" | "pagerduty"] | ["notify", _, "headers", ..]) {
+            return true;
         }
         let is_said = matches!(place, ["settings", name, ..] if self.also.contains(name));
         is_said || (self.may_hold_secrets && place.iter().any(is_of_secrets) && !place.last().is_some_and(is_of_others))

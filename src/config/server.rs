@@ -5,16 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tidegate_dedup::DedupSettings;
 use tidegate_document::fields::Fields;
+use tidegate_document::problem::{QUOTED_CHARS_MAX, shortened};
 use tidegate_log as intake;
 use tidegate_net::{self as net, Network};
 use tidegate_oidc::LoginSettings;
-use tidegate_source::http::{self, RequestLimits};
+use tidegate_source::http::{self, BrowserCookies, RequestLimits};
 use tidegate_state::QuarantineBounds;
 
+use super::archive::{self, ArchiveSettings};
+use super::browser_cookies;
 use super::environments::{self, EnvironmentFolders};
 use super::instance_key::InstanceKeySetting;
+use super::leases::{self, LeaseSettings};
 use super::outgoing::Outgoing;
+use super::port_tls::PortTlsConfig;
 use super::surroundings::ObjectInputs;
+use super::telemetry::{self, MetricsConfig, TracesConfig};
 use super::{instance_key, login};
 
 /// Where the admin API listens unless told otherwise: reachable from this machine alone.
@@ -30,19 +36,28 @@ pub(super) const ADMIN_AND_LISTEN: (SocketAddr, SocketAddr) =
 pub(super) struct Server {
     pub(super) listen: Option<SocketAddr>,
     pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) tls: Option<PortTlsConfig>,
+    pub(super) admin_tls: Option<PortTlsConfig>,
     pub(super) data: Option<String>,
     pub(super) limits: RequestLimits,
     pub(super) connections: net::ConnectionLimits,
     pub(super) wrong_tokens_max: Option<u32>,
     pub(super) public_host: Option<String>,
+    pub(super) browser_cookies: BrowserCookies,
     pub(super) trusted_proxies: Vec<Network>,
     pub(super) login: LoginSettings,
     pub(super) log: intake::LogSettings,
+    pub(super) archive: Option<ArchiveSettings>,
     pub(super) partitions: u16,
     pub(super) dedup: DedupSettings,
     pub(super) quarantine: QuarantineBounds,
+    /// Fields of events that only admins see.
+    pub(super) masked: Vec<String>,
     pub(super) pagemap_scan: bool,
     pub(super) instance_key: Option<InstanceKeySetting>,
+    pub(super) leases: Option<LeaseSettings>,
+    pub(super) metrics: MetricsConfig,
+    pub(super) traces: Option<TracesConfig>,
     pub(super) outgoing: Outgoing,
     /// Variables of the environment that every object of the catalog may name.
     pub(super) catalog_variables: BTreeSet<String>,
@@ -51,9 +66,11 @@ pub(super) struct Server {
 
 pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Server {
     let listen = fields.parsed("listen", "an address such as 0.0.0.0:8080");
-    let (mut admin_listen, mut wrong_tokens_max) = (None, None);
+    let tls = PortTlsConfig::read(fields, inputs);
+    let (mut admin_listen, mut admin_tls, mut wrong_tokens_max) = (None, None, None);
     fields.within("admin", |f| {
         admin_listen = f.parsed("listen", "an address such as 127.0.0.1:8089");
+        admin_tls = PortTlsConfig::read(f, inputs);
         wrong_tokens_max = f.number("wrong_tokens_max", 1);
     });
     let public_host = fields.text("public_url").and_then(|text| match http::public_host(&text) {
@@ -80,7 +97,8 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
             }
         }
     }
-    let (mut log, mut partitions) = (intake::LogSettings::default(), 1);
+    let outgoing = Outgoing::read(fields, inputs);
+    let (mut log, mut partitions, mut archive) = (intake::LogSettings::default(), 1, None);
     fields.within("log", |f| {
         set(&mut log.segment_bytes, f.bytes_up_to("segment_bytes", 4 << 30));
         set(&mut log.pending_bytes_max, f.bytes_up_to("pending_bytes_max", 64 << 30));
@@ -88,6 +106,7 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         set(&mut log.retention_bytes, f.bytes("retention_bytes"));
         log.hard_cap_bytes = f.bytes("hard_cap_bytes");
         set(&mut partitions, f.number_up_to("partitions", 1, PARTITIONS_MAX));
+        archive = archive::read(f, inputs, &outgoing);
         if log.segment_bytes < 1 << 20 {
             f.problem("segment_bytes", "`log.segment_bytes` is below 1 MiB", "write 1 MiB or more");
         }
@@ -102,30 +121,66 @@ pub(super) fn server(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Serv
         set(&mut quarantine.age_us, f.duration("age").map(micros));
         set(&mut quarantine.bytes, f.bytes("bytes"));
     });
+    let masked = fields.within("privacy", masked).unwrap_or_default();
     let mut pagemap_scan = false;
     fields.within("slots", |f| set(&mut pagemap_scan, f.flag("pagemap_scan")));
-    let outgoing = Outgoing::read(fields, inputs);
     let catalog_variables = fields.texts("catalog_variables").into_iter().collect();
     Server {
         listen,
         admin_listen,
+        tls,
+        admin_tls,
         data,
         limits,
         connections,
         wrong_tokens_max,
         public_host,
+        browser_cookies: browser_cookies::read(fields),
         trusted_proxies,
         login: login::read(fields, inputs, &outgoing),
         log,
+        archive,
         partitions,
         dedup,
         quarantine,
+        masked,
         pagemap_scan,
         instance_key: instance_key::read(fields, inputs),
+        leases: leases::read(fields, inputs, &outgoing),
+        metrics: telemetry::metrics(fields),
+        traces: telemetry::traces(fields, inputs, &outgoing),
         outgoing,
         catalog_variables,
         environments,
     }
+}
+
+/// Paths of masked fields, and names in each.
+const MASKED_MAX: usize = 200;
+const NAMES_MAX: usize = 20;
+const MASKED_BYTES_MAX: usize = 500;
+
+fn masked(f: &mut Fields<'_>) -> Vec<String> {
+    let said = f.texts_and_lines("mask");
+    if said.len() > MASKED_MAX {
+        f.problem("mask", format!("`privacy.mask` has more than {MASKED_MAX} paths"), "name what they are in instead");
+    }
+    let mut paths = Vec::new();
+    for (path, line) in said.into_iter().take(MASKED_MAX) {
+        let names = path.split('.');
+        let is_path = path.len() <= MASKED_BYTES_MAX
+            && names.clone().count() <= NAMES_MAX
+            && names.clone().all(|name| !name.trim().is_empty())
+            && path != "*";
+        if is_path {
+            paths.push(path);
+        } else {
+            let said = shortened(&path, QUOTED_CHARS_MAX);
+            let fix = "write names with dots between them, such as traits.email or properties.card.*";
+            f.problem_at("mask", line, format!("{said:?} names no field of an event"), fix);
+        }
+    }
+    paths
 }
 
 /// Each has files, threads and connections of its own.
@@ -167,6 +222,8 @@ fn read_connection_limits(f: &mut Fields<'_>, limits: &mut net::ConnectionLimits
     set(&mut limits.write_timeout, f.duration("write_timeout"));
     set(&mut limits.rate_min, f.bytes("bytes_a_second_min"));
     set(&mut limits.connections_max, f.number_up_to("connections_max", 1, 1_000_000));
+    set(&mut limits.handshake_timeout, f.duration("handshake_timeout"));
+    set(&mut limits.handshakes_max, f.number_up_to("handshakes_max", 1, 1_000_000));
     set(&mut limits.connections_address_max, f.number_up_to("connections_address_max", 1, 1_000_000));
 }
 

@@ -1,23 +1,37 @@
 //! `sources/<name>.yaml`: where events enter.
 
+use std::sync::Arc;
+
 use tidegate_document::fields::Fields;
+use tidegate_document::node::DocumentNode;
 use tidegate_document::problem::{NAME_CHARS_MAX, QUOTED_CHARS_MAX, shortened};
 use tidegate_event::time;
 use tidegate_source::http::{KEY_BYTES_MAX, Rate};
+use tidegate_source::webhook::WebhookSettings;
 
-use super::folder;
+use super::outgoing::Outgoing;
+use super::streams::{self, StreamKind, StreamSourceConfig};
 use super::surroundings::ObjectInputs;
+use super::{folder, webhooks};
 
 /// `sources/<name>.yaml`.
 #[derive(Clone)]
 pub struct SourceConfig {
-    /// That of `write_key` first, the others in the order of their names in the file. A source of the catalog may have none here.
+    /// That of `write_key` first, the others in the order of their names in the file. A source of the catalog may have none here, and one
+    /// that reads a stream has none.
     pub write_keys: Vec<WriteKeyConfig>,
     pub functions: Vec<(String, usize)>,
     /// How much may come in.
     pub rate: Rate,
     /// It takes nothing in for now.
     pub paused: bool,
+    /// How long its events are kept in the log, in quarantine and for another try, microseconds; as long as everything else where it does not
+    /// say.
+    pub retention_us: Option<i64>,
+    /// How it takes webhooks, if that is what it takes.
+    pub webhook: Option<Arc<WebhookSettings>>,
+    /// What it reads, if it is a stream.
+    pub stream: Option<StreamSourceConfig>,
 }
 
 /// `write_key`, or an entry of `write_keys`. It prints nowhere.
@@ -41,13 +55,18 @@ impl std::fmt::Debug for SourceConfig {
     }
 }
 
-pub(super) fn source(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Option<SourceConfig> {
-    if let Some(kind) = fields.required("kind", "http").filter(|kind| kind != "http") {
+pub(super) fn source(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>, outgoing: &Outgoing) -> Option<SourceConfig> {
+    let kind = fields.required("kind", "http");
+    let webhook = (kind.as_deref() == Some(WEBHOOK)).then(|| webhooks::webhook(fields));
+    let of_stream = kind.as_deref().and_then(StreamKind::of);
+    let stream = of_stream.map(|kind| streams::stream(kind, fields, inputs, outgoing));
+    if let Some(kind) = kind.filter(|kind| kind != "http" && kind != WEBHOOK && of_stream.is_none()) {
         let message = format!("a source of kind {kind:?} is not known");
-        fields.problem("kind", message, "write `kind: http`");
+        fields.problem("kind", message, "write http, webhook, kafka, pubsub or kinesis");
     }
-    let may_lack_keys = inputs.is_of_catalog();
-    let write_keys = write_keys(fields, may_lack_keys);
+    let is_signed = webhook.as_ref().is_some_and(|webhook| webhook.is_signed);
+    let may_lack_keys = inputs.is_of_catalog() || is_signed || stream.is_some();
+    let write_keys = if stream.is_some() { Vec::new() } else { write_keys(fields, may_lack_keys) };
     let functions = fields.texts_and_lines("functions");
     let mut rate = Rate { events: fields.per_second("rate", "5000/s"), ..Rate::default() };
     rate.bytes = fields.per_second("rate_bytes", "10 MB/s");
@@ -55,7 +74,27 @@ pub(super) fn source(fields: &mut Fields<'_>, inputs: &ObjectInputs<'_>) -> Opti
         rate.burst = burst;
     }
     let paused = fields.flag("paused").unwrap_or(false);
-    (may_lack_keys || !write_keys.is_empty()).then_some(SourceConfig { write_keys, functions, rate, paused })
+    let retention = fields.duration("retention");
+    let retention_us = retention.map(|retention| i64::try_from(retention.as_micros()).unwrap_or(i64::MAX));
+    let webhook = match webhook {
+        Some(read) => Some(Arc::new(read.settings?)),
+        None => None,
+    };
+    let stream = match stream {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    let is_whole = may_lack_keys || !write_keys.is_empty();
+    is_whole.then_some(SourceConfig { write_keys, functions, rate, paused, retention_us, webhook, stream })
+}
+
+const WEBHOOK: &str = "webhook";
+
+/// Whether SDKs send to a source, by its document: no webhooks come to it, and it reads no stream.
+pub(super) fn is_for_sdks(node: &DocumentNode) -> bool {
+    let document = node.to_json();
+    let kind = document.get("kind").and_then(serde_json::Value::as_str).unwrap_or_default();
+    kind != WEBHOOK && StreamKind::of(kind).is_none()
 }
 
 /// The name of the key that stands in `write_key`.

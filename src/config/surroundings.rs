@@ -16,15 +16,25 @@ use super::documents::CatalogOrigin;
 use super::live_version::{LiveVersion, LookUpLive};
 use super::spec_hash::{ContentHash, ObjectSpec, SpecInput};
 
-/// How files end that objects of the catalog may name though they were not sent: components, tables, certificates.
+/// How files end that objects of the catalog may name though they were not sent: components, tables, schemas, certificates.
 const COMPONENTS: [&str; 1] = ["wasm"];
 const TABLES: [&str; 2] = ["csv", "mmdb"];
+const SCHEMAS: [&str; 6] = ["avsc", "proto", "pb", "binpb", "desc", "protoset"];
 const CERTIFICATES: [&str; 3] = ["pem", "crt", "cer"];
 
 /// What the server has in its data directory: names, and beginnings of names.
 const OF_SERVER: [&str; 6] = ["log", "dedup", "store", "id", "lock", "environments"];
-const OF_SERVER_BEGINNINGS: [&str; 7] =
-    ["catalog.db", "state.db", "admin.json", "running.json", "endings.json", "findings.json", "instance.key"];
+const OF_SERVER_BEGINNINGS: [&str; 9] = [
+    "catalog.db",
+    "state.db",
+    "admin.json",
+    "running.json",
+    "endings.json",
+    "findings.json",
+    "streams.json",
+    "tls.json",
+    "instance.key",
+];
 
 /// Whether a path below the data directory is of nothing that the server has there.
 fn is_free(below: &str) -> bool {
@@ -110,14 +120,18 @@ impl<'a> ObjectInputs<'a> {
     }
 
     /// Where a file is that a field of the document names: what was sent with it, or what lies in the workspace's folder. Of the latter
-    /// the catalog reaches components and tables alone, and nothing that holds data or lies elsewhere, but what the folder's own file names.
+    /// the catalog reaches components, tables and schemas alone, and nothing that holds data or lies elsewhere, but what the folder's own file names.
     pub(super) fn place(&self, fields: &mut Fields<'_>, field: &str, written: &str) -> Option<PathBuf> {
         let sent = self.origin.and_then(|origin| origin.files.get(written)).zip(self.surroundings.catalog.files);
         if let Some((sha256, files)) = sent {
             return Some(files.join(sha256));
         }
         let path = self.dir().join(written);
-        let endings: &[&str] = if field == "component" { &COMPONENTS } else { &TABLES };
+        let endings: &[&str] = match field {
+            "component" => &COMPONENTS,
+            "file" => &SCHEMAS,
+            _ => &TABLES,
+        };
         let is_allowed =
             |origin: &CatalogOrigin| origin.own_file.as_deref() == Some(written) || self.is_open(written, endings);
         if self.origin.is_some_and(|origin| !is_allowed(origin)) {

@@ -1,7 +1,7 @@
 //! `syncs/<name>.yaml`: which events of a source go to which destination, and as what.
 
 use tidegate_document::fields::Fields;
-use tidegate_event::EventKind;
+use tidegate_event::{EventKind, time};
 use tidegate_pipeline::sync;
 
 use super::batch::BatchConfig;
@@ -30,15 +30,26 @@ pub enum StartConfig {
     Now,
     /// All that the log keeps.
     Beginning,
+    /// Those that were received then or later, microseconds since the epoch.
+    Since(i64),
 }
 
 impl StartConfig {
-    /// The word in a file of a sync.
+    /// As it stands in a file of a sync.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn text(self) -> String {
         match self {
-            Self::Now => "now",
-            Self::Beginning => "beginning",
+            Self::Now => "now".to_owned(),
+            Self::Beginning => "beginning".to_owned(),
+            Self::Since(at_us) => time::format(at_us),
+        }
+    }
+
+    fn of_text(text: &str) -> Option<Self> {
+        match text {
+            "now" => Some(Self::Now),
+            "beginning" => Some(Self::Beginning),
+            text => time::parse(text).map(Self::Since),
         }
     }
 }
@@ -65,7 +76,15 @@ pub(super) fn sync(fields: &mut Fields<'_>) -> Option<SyncConfig> {
             fields.problem("schema", message, "use up to 30 of a-z, 0-9 and _, not _ first");
         }
     }
-    let start = fields.word("start", &[StartConfig::Now, StartConfig::Beginning].map(|start| (start.as_str(), start)));
+    let start = fields.text("start").and_then(|text| {
+        let start = StartConfig::of_text(&text);
+        if start.is_none() {
+            let message = format!("`start` is {:?}", text.chars().take(60).collect::<String>());
+            let fix = "write `start: now`, `start: beginning` or a time such as `start: 2026-01-31T00:00:00Z`";
+            fields.problem("start", message, fix);
+        }
+        start
+    });
     let (mut filter, mut words) = (sync::SyncFilter::default(), Words::default());
     fields.within("filter", |f| {
         for (word, line) in f.texts_and_lines("types") {

@@ -12,6 +12,7 @@ use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite as sqlite;
 
 use super::around::Around;
+use super::streams_out::STREAM_OUT_KINDS;
 use crate::warehouses::ALL_CAPABILITIES;
 use crate::warehouses::WarehouseSettings;
 
@@ -44,8 +45,12 @@ pub(super) fn warehouse(fields: &mut Fields<'_>, kind: &str, around: &Around<'_>
         "lake" => lake::folder(fields, around).map(|settings| WarehouseSettings::Lake(Box::new(settings))),
         _ => {
             let message = format!("a destination of kind {kind:?} is not known");
-            let mut kinds: Vec<&str> =
-                ALL_CAPABILITIES.iter().map(|capabilities| capabilities.kind).chain(["plugin"]).collect();
+            let mut kinds: Vec<&str> = ALL_CAPABILITIES
+                .iter()
+                .map(|capabilities| capabilities.kind)
+                .chain(STREAM_OUT_KINDS)
+                .chain(["plugin"])
+                .collect();
             kinds.dedup();
             let fix = match (nearest(kind, &kinds), SHIPPED.iter().find(|name| name.eq_ignore_ascii_case(kind))) {
                 (Some(kind), _) => format!("did you mean `kind: {kind}`?"),
@@ -65,6 +70,8 @@ fn sqlite_file(fields: &mut Fields<'_>, around: &Around<'_>) -> Option<sqlite::S
     let limits = limits(fields, &sqlite::CAPABILITIES);
     let path = match fields.text("path") {
         Some(path) => around.inputs.storage(fields, ("path", &path), around.data)?,
+        // What it is to be is not at hand.
+        None if fields.has("path") => return None,
         None => around.data.join("warehouse.db"),
     };
     Some(sqlite::SqliteSettings { limits, ..sqlite::SqliteSettings::new(path) })

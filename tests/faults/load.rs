@@ -22,6 +22,8 @@ pub struct Load {
     /// What clients show; each holds it as long as its request is under way.
     key: Arc<RwLock<String>>,
     stop: Arc<AtomicBool>,
+    /// Clients begin no further batch for now.
+    rests: Arc<AtomicBool>,
     /// Requests that were sent again.
     pub retries: Arc<AtomicU64>,
     /// Requests whose key was none.
@@ -32,17 +34,22 @@ pub struct Load {
 impl Load {
     /// Sends about `rate` events a second with the key until told to stop.
     pub fn start(ledger: Arc<Ledger>, key: &str, rate: u64) -> Self {
-        let (stop, retries) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, rests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let retries = Arc::new(AtomicU64::new(0));
         let unknown_keys = Arc::new(AtomicU64::new(0));
         let (address, key): (Arc<Mutex<String>>, _) = (Arc::default(), Arc::new(RwLock::new(basic(key))));
         let gap = Duration::from_micros(1_000_000 * BATCH * ledger.clients() as u64 / rate.max(1));
         let clients = (0..ledger.clients())
             .map(|client| {
                 let (ledger, address, key) = (Arc::clone(&ledger), Arc::clone(&address), Arc::clone(&key));
-                let (stop, retries, unknown) = (Arc::clone(&stop), Arc::clone(&retries), Arc::clone(&unknown_keys));
+                let (stop, rests) = (Arc::clone(&stop), Arc::clone(&rests));
+                let (retries, unknown) = (Arc::clone(&retries), Arc::clone(&unknown_keys));
                 std::thread::spawn(move || {
                     let mut due = Instant::now();
                     for batch in 0.. {
+                        while rests.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+                            pass(Duration::from_millis(20));
+                        }
                         let numbers = batch * BATCH..(batch + 1) * BATCH;
                         let events: Vec<_> = numbers.clone().map(|n| ledger.event(client, n)).collect();
                         let body = json!({"batch": events, "sentAt": "2026-11-23T10:00:01.000Z"}).to_string();
@@ -72,7 +79,7 @@ impl Load {
                 })
             })
             .collect();
-        Self { ledger, address, key, stop, retries, unknown_keys, clients }
+        Self { ledger, address, key, stop, rests, retries, unknown_keys, clients }
     }
 
     /// Clients show another key; no request is under way with the one before when this returns.
@@ -82,6 +89,11 @@ impl Load {
 
     pub fn turn_to(&self, address: &str) {
         address.clone_into(&mut self.address.lock().expect("nobody panics with it"));
+    }
+
+    /// Clients begin no further batch, or go on.
+    pub fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
     }
 
     /// No further batches; the server must be there.

@@ -2,7 +2,7 @@
 //! outside of it says what was lost, doubled or altered.
 //!
 //! `cargo test --release --features failpoints --test faults -- [STORY..] [--short] [--minutes N] [--cycles N] [--modules N]
-//! [--changes N] [--applies N] [--seed N]`. Without a story all of them run. Each line names the seed; a story that fails keeps its data directory and
+//! [--changes N] [--applies N] [--stream-kills N] [--quarantined N] [--replayed N] [--forgotten N] [--seed N]`. Without a story all of them run. Each line names the seed; a story that fails keeps its data directory and
 //! says where. The process ends with 1 if anything was lost, doubled or altered, or a promise did not hold: a stop in time, the
 //! delivery of everything in the end, no panic, an answer for honest clients. Times, memory and open files are only
 //! reported.
@@ -18,17 +18,32 @@ mod support;
 #[allow(dead_code, reason = "the tests of the warehouse use more of it")]
 mod postgres_server;
 
+/// ClickHouse's engine, and who reads lakes.
+#[path = "../../crates/warehouse-clickhouse/tests/it/rig/mod.rs"]
+#[allow(dead_code, reason = "the tests of the warehouse use more of it")]
+mod clickhouse_rig;
+#[path = "../../crates/warehouse-lake/tests/it/rig/reader.rs"]
+#[allow(dead_code, reason = "the tests of the warehouse use more of it")]
+mod lake_reader;
+
 mod applies;
 mod changes;
 mod control;
+mod filled;
+mod fingerprints;
+mod forget;
 mod kills;
 mod ledger;
 mod load;
+mod marked_files;
 mod modules;
 mod noisy_key;
+mod quarantine;
+mod replay;
 mod server;
 mod soak;
 mod steady;
+mod streams;
 mod unknown_clients;
 
 use std::process::ExitCode;
@@ -45,6 +60,14 @@ pub struct Plan {
     pub changes: usize,
     /// Kills of the story `applies`.
     pub applies: u64,
+    /// Kills of the story `streams`.
+    pub stream_kills: u64,
+    /// Events that are quarantined in the story `quarantine`.
+    pub quarantined: u64,
+    /// Events of the story `replay`.
+    pub replayed: u64,
+    /// Events of the story `forget`.
+    pub forgotten: u64,
     /// The stories `soak` and `steady`, each.
     pub length: Duration,
 }
@@ -71,7 +94,7 @@ impl Found {
 
 type Story = fn(&Plan) -> Found;
 
-const STORIES: [(&str, Story); 8] = [
+const STORIES: [(&str, Story); 12] = [
     ("kills", kills::run),
     ("soak", soak::run),
     ("steady", steady::run),
@@ -80,6 +103,10 @@ const STORIES: [(&str, Story); 8] = [
     ("modules", modules::run),
     ("changes", changes::run),
     ("applies", applies::run),
+    ("streams", streams::run),
+    ("quarantine", quarantine::run),
+    ("replay", replay::run),
+    ("forget", forget::run),
 ];
 
 fn main() -> ExitCode {
@@ -96,6 +123,10 @@ fn main() -> ExitCode {
         modules: number("--modules").unwrap_or(if short { 1_000 } else { 1_000_000 }),
         changes: number("--changes").map_or(if short { 50 } else { 500 }, |changes| changes as usize),
         applies: number("--applies").unwrap_or(if short { 5 } else { 100 }),
+        stream_kills: number("--stream-kills").unwrap_or(if short { 6 } else { 100 }),
+        quarantined: number("--quarantined").unwrap_or(if short { 2_000 } else { 100_000 }),
+        replayed: number("--replayed").unwrap_or(if short { 20_000 } else { 1_000_000 }),
+        forgotten: number("--forgotten").unwrap_or(if short { 20_000 } else { 1_000_000 }),
         length: minutes.unwrap_or(Duration::from_secs(if short { 15 } else { 20 * 60 })),
     };
     let asked = |story: &str| {

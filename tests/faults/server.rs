@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::pass;
+use crate::support::held::HeldByProcess;
 use crate::support::tidegate;
 
 /// A running server; killed when dropped.
@@ -85,8 +86,8 @@ impl ServerProcess {
         (pages * 4096, files)
     }
 
-    pub fn threads(&self) -> u64 {
-        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).map_or(0, |threads| threads.count() as u64)
+    pub fn held(&self) -> HeldByProcess {
+        HeldByProcess::of(self.child.id())
     }
 }
 

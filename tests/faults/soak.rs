@@ -235,6 +235,7 @@ pub fn finish(workspace: Workspace, load: &mut Load) -> Found {
         found.broken += 1;
         found.notes.push(format!("the last stop ended with {ended:?}"));
     }
+    conserves(&workspace, &mut found);
     let log = std::fs::read(log_file(&workspace.path())).unwrap_or_default();
     if let Some(line) = String::from_utf8_lossy(&log).lines().find(|line| line.contains("panicked")) {
         found.broken += 1;
@@ -251,6 +252,15 @@ pub fn finish(workspace: Workspace, load: &mut Load) -> Found {
         found.notes.push(format!("kept: {} (its log: {})", kept.display(), log_file(&kept.join("w")).display()));
     }
     found
+}
+
+/// Holds what was accepted against what became of it, by the command itself.
+pub fn conserves(workspace: &Workspace, found: &mut Found) {
+    let (code, report) = workspace.conservation(&[]);
+    if code != 0 {
+        found.broken += 1;
+        found.notes.push(format!("events are not accounted for (exit code {code}): {report}"));
+    }
 }
 
 /// Waits until no sync lags and nothing is pending.

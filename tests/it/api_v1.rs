@@ -7,9 +7,12 @@ mod contracts;
 mod document;
 mod drafts;
 mod generated;
+mod masking;
 mod matrix;
 mod object_verbs;
+mod quarantine;
 mod rights;
+mod traces;
 mod tries;
 mod write_keys;
 

@@ -71,8 +71,9 @@ fn a_folder_that_the_catalog_does_not_take_keeps_nothing_from_running() {
     let workspace = Workspace::new();
     workspace.serve().stop();
     let before = revision(&workspace);
-    // For the catalog it names a secret that is not there; for the server it is a table.
-    workspace.write("lookups/notes.yaml", "kind: table\nentries:\n  a: {value: \"secret:nosuch\"}\n");
+    // For the catalog it names a secret that is not there; for the server it is a description.
+    let domain = "name: Shop\nonUndeclaredSchema: ALLOW_EVENT\ndescription: \"secret:nosuch\"\n";
+    workspace.write("events/domains/shop/domain.yaml", domain);
     let server = workspace.serve();
     let reply = server.batch(&[serde_json::json!({"type": "track", "event": "A", "userId": "u", "messageId": "m"})]);
     assert_eq!(reply.status, 200, "{}", reply.text());

@@ -3,6 +3,7 @@
 mod applied;
 mod ended;
 mod left_out;
+mod named_secrets;
 
 use serde_json::{Value, json};
 
@@ -270,4 +271,57 @@ fn a_watched_folder_is_read_again_once_its_files_lie_still_and_each_problem_is_s
     workspace.write("sources/app.yaml", &format!("kind: http\nwrite_key: {KEY}\n"));
     server.wait_for("the new source takes events", |server| (post(server) == 200).then_some(()));
     assert_eq!(server.log().matches("the running configuration goes on").count(), 1, "{}", server.log());
+}
+
+#[test]
+fn two_destinations_do_not_have_one_file() {
+    let run = CatalogRun::with_app("DATA/other.db");
+    let body = json!({"name": "twin", "spec": {"kind": "sqlite", "path": "DATA/other.db"}});
+    let refused = run.ask("POST", "/objects/destination", &body);
+    assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    let said = refused.json()["problems"][0]["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("destination twin") && said.contains("destination db"), "{said}");
+    // What has no `path` has the file of the folder's own.
+    let refused = run.ask("POST", "/objects/destination", &json!({"name": "twin", "spec": {"kind": "sqlite"}}));
+    let problem = refused.json()["problems"][0].clone();
+    assert_eq!(problem["file"], "destinations/twin.yaml (catalog)", "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("destination warehouse"), "{problem}");
+    run.make("destination", "twin", &json!({"kind": "sqlite", "path": "DATA/twin.db"}));
+    run.0.workspace.write("destinations/same.yaml", "kind: sqlite\npath: data/../data/warehouse.db\n");
+    let refused = run.0.ask();
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("destination warehouse and destination same"), "{}", refused.text());
+    run.0.server.stop();
+}
+
+#[test]
+fn a_secret_of_a_file_is_sent_to_no_other_host_than_the_file_says() {
+    let run = CatalogRun::new();
+    let postgres = "kind: postgres\nuser: u\ndbname: d\nhost: db.example\n";
+    run.0.workspace.write("destinations/literal.yaml", &format!("{postgres}password: hunter2-canary-01\n"));
+    run.0.workspace.write("destinations/variable.yaml", &format!("{postgres}password: ${{PATH}}\n"));
+    run.0.reload();
+    for name in ["literal", "variable"] {
+        let path = format!("/objects/destination/{name}");
+        run.done("POST", &format!("{path}/release"), &Value::Null);
+        let spec = run.done("GET", &path, &Value::Null)["spec"].clone();
+        assert!(!spec.to_string().contains("hunter2"), "{spec}");
+        let with = |changes: Value| {
+            let mut spec = spec.clone();
+            spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+            json!({"name": name, "spec": spec})
+        };
+        for elsewhere in [json!({"host": "evil.example"}), json!({"port": 6543}), json!({"sslmode": "disable"})] {
+            let refused = run.ask("PUT", &path, &with(elsewhere.clone()));
+            assert_eq!(refused.code(), "422 problems", "{elsewhere}: {}", refused.text());
+            let problem = refused.json()["problems"][0].clone();
+            let field = elsewhere.as_object().unwrap().keys().next().unwrap().clone();
+            assert!(problem["message"].as_str().unwrap().starts_with(&format!("`{field}`")), "{problem}");
+            assert!(problem["fix"].as_str().unwrap().contains("as `password`"), "{problem}");
+        }
+        run.done("PUT", &path, &with(json!({"columns_max": 500})));
+        run.secret("own", "a-password-of-ones-own");
+        run.done("PUT", &path, &with(json!({"host": "other.example", "password": "secret:own"})));
+    }
+    run.0.server.stop();
 }

@@ -70,6 +70,16 @@ fn every_option_in_the_commented_files_is_known() {
 }
 
 #[test]
+fn the_example_of_a_kafka_source_is_taken_as_it_is() {
+    let workspace = Workspace::new();
+    let sources = workspace.path().join("sources");
+    std::fs::rename(sources.join("kafka.yaml.example"), sources.join("kafka.yaml")).unwrap();
+    workspace.write("syncs/kafka.yaml", "source: kafka\ndestination: warehouse\nschema: orders\n");
+    let check = run(&["check", workspace.path().to_str().unwrap()]);
+    assert_eq!((check.status.code(), text(&check).contains("2 sources")), (Some(0), true), "{}", text(&check));
+}
+
+#[test]
 fn check_reports_every_problem_at_once_with_file_line_and_fix() {
     let workspace = Workspace::new();
     workspace

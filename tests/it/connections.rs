@@ -238,6 +238,27 @@ fn the_soft_limit_on_descriptors_is_raised_to_the_hard_one() {
 }
 
 #[test]
+fn a_server_leaves_no_core_dump_unless_that_is_asked_for() {
+    let core = |process: &str| {
+        let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        line.split_whitespace().skip(4).take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let workspace = Workspace::new();
+    let server = workspace.serve();
+    assert_eq!(core(&server.pid().to_string()), ["0", "0"]);
+    // A kernel without core dumps has no such file.
+    if let Ok(filter) = std::fs::read_to_string(format!("/proc/{}/coredump_filter", server.pid())) {
+        assert_eq!(filter.trim().trim_start_matches('0'), "", "{filter}");
+    }
+    server.stop();
+    let log = workspace.dir.path().join("log.txt");
+    let server = workspace.serve_logging(&[("TIDEGATE_CORE_DUMPS", "1")], &[], &log);
+    assert_eq!(core(&server.pid().to_string()), core("self"), "it is what whoever starts the server has");
+    server.stop();
+}
+
+#[test]
 fn running_out_of_descriptors_is_survived() {
     let workspace = Workspace::new();
     let server = workspace.serve_with(&["net_accept=20*return"]);

@@ -54,6 +54,7 @@ fn verify(workspace: &Workspace, acked: &HashSet<String>) {
         assert!(lost.is_empty(), "answered with 200 and not in {table}: {lost:?}");
     }
     assert_eq!(warehouse.rows("PRAGMA integrity_check"), ["ok"]);
+    workspace.conserves();
 }
 
 fn died_with_sqlite_at(failpoint: &str) {

@@ -3,6 +3,7 @@
 mod promoted;
 
 use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 
@@ -402,4 +403,22 @@ fn a_sync_is_tried_with_the_events_of_its_own_environment() {
     let refused = two.ask("POST", "/api/v1/objects/destination/db/test?workspace=archive", &json!({}));
     assert_eq!(refused.code(), "422 not-this-way", "{}", refused.text());
     two.server.stop();
+}
+
+#[test]
+fn init_writes_two_environments_that_run_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("w");
+    let written = run(&["init", path.to_str().unwrap(), "--environments", "--json"]);
+    assert!(written.status.success(), "{}", text(&written));
+    let written: Value = serde_json::from_slice(&written.stdout).unwrap();
+    let (own, staging) = (&written["write_key"], &written["environments"]["staging"]);
+    assert!(own.is_string() && staging.is_string() && own != staging, "{written}");
+    let source = path.join("environments/staging/sources/web.yaml");
+    assert!(std::fs::read_to_string(&source).unwrap().contains(staging.as_str().unwrap()));
+    assert_eq!(std::fs::metadata(&source).unwrap().permissions().mode() & 0o777, 0o600);
+    let check = run(&["check", path.to_str().unwrap(), "--json"]);
+    assert!(check.status.success(), "{}", text(&check));
+    let check: Value = serde_json::from_slice(&check.stdout).unwrap();
+    assert!(check["environments"]["staging"].is_object(), "{check}");
 }

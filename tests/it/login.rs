@@ -331,7 +331,7 @@ fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     let file = home.join("tidegate/contexts.json");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    assert_eq!((&kept["format"], &kept["current"]), (&json!(1), &json!("shop")));
+    assert_eq!((&kept["format"], &kept["current"]), (&json!(2), &json!("shop")));
     let token = kept["contexts"]["shop"]["token"].as_str().unwrap().to_owned();
     // A token goes to its own server alone.
     assert!(commands.fails(&["object", "list", "source", "--server", "http://127.0.0.1:1"]).contains("no token"));
@@ -342,6 +342,13 @@ fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     let other = made.json()["token"].as_str().unwrap().to_owned();
     let login = commands.json(&["login", "--server", &url, "--token", "--context", "root"], &format!("{other}\n"));
     assert_eq!(login["user"], "admin");
+    let kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for (context, token) in [("root", &other), ("shop", &token)] {
+        let end = kept["contexts"][context]["expires_at"].as_str().unwrap_or_else(|| panic!("{context} has no end"));
+        assert_eq!(Admin::new(&server, token).get(WHO)["expires_at"], end);
+        let listed = commands.run(&["context", "list"], "");
+        assert!(said(&listed).contains(&end[..10]), "{}", said(&listed));
+    }
     let listed = commands.run(&["context", "list"], "");
     assert!(said(&listed).contains("root") && said(&listed).contains("shop"), "{}", said(&listed));
     let shown = commands.run(&["context", "show"], "");
@@ -361,8 +368,8 @@ fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     commands.json(&["context", "remove", "root"], "");
     assert_eq!(Admin::new(&server, &other).get(WHO)["name"], "admin", "what was only forgotten is good still");
     assert!(commands.fails(&["logout"]).contains("nobody is signed in"));
-    std::fs::write(&file, "{\"format\": 2}").unwrap();
-    assert!(commands.fails(&["context", "list"]).contains("supports up to 1"));
+    std::fs::write(&file, "{\"format\": 3}").unwrap();
+    assert!(commands.fails(&["context", "list"]).contains("supports up to 2"));
     server.stop();
 }
 

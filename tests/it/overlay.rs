@@ -9,7 +9,7 @@ use tidegate::config::{
     CatalogInputs, MayBeLeftOut, ResolvedOverlay, Surroundings, WorkspaceDocuments, resolve_what_runs,
 };
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
-use tidegate_catalog::{CatalogObject, CatalogSnapshot, Entropy, ObjectId, ObjectKind};
+use tidegate_catalog::{CatalogObject, CatalogSnapshot, Entropy, ObjectId, ObjectKind, SecretValue};
 
 const KINDS: [(ObjectRefKind, ObjectKind); 4] = [
     (ObjectRefKind::Source, ObjectKind::Source),
@@ -140,9 +140,47 @@ fn resolved(case: &OverlayCase) -> (WorkspaceDocuments, ResolvedOverlay) {
         catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
     };
     let overlaid = folder.overlaid(&snapshot(case));
-    let what_runs =
-        resolve_what_runs(overlaid.clone(), (&folder, &BTreeMap::new()), &surroundings, MayBeLeftOut::OfCatalog);
+    let (kept, may, unloadable) = (BTreeMap::new(), MayBeLeftOut::OfCatalog, BTreeMap::new());
+    let what_runs = resolve_what_runs(overlaid.clone(), (&folder, &kept), &surroundings, may, &unloadable);
     (overlaid, what_runs.unwrap_or_else(|problems| panic!("the folder is right by itself: {problems:?}")))
+}
+
+/// What panics print at most.
+#[test]
+fn no_value_of_a_secret_is_in_what_is_resolved_when_that_is_printed() {
+    const VALUE: &str = "canary-9Qr2kXw5-0123456789";
+    let dir = tempfile::tempdir().unwrap();
+    let component = dir.path().join("f.wasm");
+    std::fs::write(&component, "not looked at").unwrap();
+    for (file, text) in [
+        ("tidegate.yaml", "{}"),
+        ("sources/web.yaml", "kind: http\nwrite_key: secret:a\nfunctions: [f]\n"),
+        ("functions/f.yaml", "component: f.wasm\nsettings: {key: secret:a}\n"),
+        ("lookups/keys.yaml", "kind: table\nentries: {key: secret:a}\n"),
+        ("destinations/pg.yaml", "kind: postgres\nhost: h\nuser: u\ndbname: d\npassword: secret:a\n"),
+        ("destinations/ch.yaml", "kind: clickhouse\nurl: https://db.example\nuser: ann\npassword: secret:a\n"),
+    ] {
+        let path = dir.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let folder = WorkspaceDocuments::read(dir.path()).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let secrets = BTreeMap::from([("a".to_owned(), SecretValue::from(VALUE.to_owned()))]);
+    let surroundings = Surroundings {
+        dir: dir.path(),
+        data: None,
+        variables: &|_| None,
+        look_up_live: |_, _| Ok(None),
+        catalog: CatalogInputs { secrets: Some(&secrets), files: None, closed: &[] },
+    };
+    let (kept, may, unloadable) = (BTreeMap::new(), MayBeLeftOut::OfCatalog, BTreeMap::new());
+    let resolved = resolve_what_runs(folder.clone(), (&folder, &kept), &surroundings, may, &unloadable);
+    let mut resolved = resolved.unwrap_or_else(|problems| panic!("{problems:?}"));
+    let known = secrets.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
+    resolved.workspace.secrets = Some(known.collect());
+    assert_eq!(resolved.workspace.functions["f"].settings.given()["key"], VALUE);
+    let printed = format!("{:?} {:#?}", resolved.workspace, resolved.documents);
+    assert!(!printed.contains("canary-"), "{printed}");
 }
 
 proptest! {

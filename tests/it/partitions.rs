@@ -131,14 +131,14 @@ fn a_build_that_knows_one_partition_refuses_the_state() {
         state.rows("SELECT value FROM meta WHERE key = 'format'")
     };
     workspace.serve().stop();
-    assert_eq!(format(), ["6"]);
+    assert_eq!(format(), ["10"]);
     partitioned(&workspace);
     workspace.serve().stop();
-    assert_eq!(format(), ["106"], "and up to 6 is what it supports");
+    assert_eq!(format(), ["110"], "and up to 10 is what it supports");
     // Nothing was accepted, so there may be one again; of the others nothing is left.
     workspace.write("tidegate.yaml", "");
     workspace.serve().stop();
-    assert_eq!(format(), ["6"]);
+    assert_eq!(format(), ["10"]);
     let state = crate::support::Warehouse::open(&workspace.data().join("state.db"));
     assert_eq!(state.rows("SELECT count(*) FROM meta WHERE key LIKE '%/%' OR key = 'partitions'"), ["0"]);
     assert_eq!(state.rows("SELECT count(*) FROM sqlite_schema WHERE name GLOB 'seen_*_*'"), ["0"]);

@@ -2,6 +2,7 @@
 //! nothing.
 
 mod destinations;
+mod held;
 mod refused;
 mod rules;
 mod said;

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use crate::support::{Server, Workspace};
 
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
 
 /// Clients that are ready, and those that are not with the reason.
-fn clients() -> (Vec<String>, Vec<String>) {
+pub fn clients() -> (Vec<String>, Vec<String>) {
     let output = Command::new(folder().join("setup")).arg("--list").output().unwrap();
     let ready: Vec<String> = String::from_utf8_lossy(&output.stdout)
         .lines()

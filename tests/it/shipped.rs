@@ -6,12 +6,13 @@ use crate::conformance::skipped;
 use crate::support::{guests, tidegate};
 
 /// Each with the program that its language cannot be built without.
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("consent", "npm"),
     ("geo-ip", "npm"),
     ("redact-pii", "cargo"),
     ("rename", "cargo"),
     ("sampling", "cargo"),
+    ("script", "npm"),
     ("split-event", "python3"),
     ("user-agent", "cargo"),
     ("utm-referrer", "cargo"),
@@ -54,6 +55,11 @@ fn rename() {
 #[test]
 fn sampling() {
     passes_its_fixtures("sampling");
+}
+
+#[test]
+fn script() {
+    passes_its_fixtures("script");
 }
 
 #[test]

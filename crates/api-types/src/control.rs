@@ -19,6 +19,9 @@ pub struct WhoAmI {
     pub name: Option<String>,
     /// Id of the token of the catalog.
     pub token: Option<String>,
+    /// When that token ends.
+    #[serde(default)]
+    pub expires_at: Option<String>,
     /// It was a session of a browser that asked.
     #[serde(default)]
     pub session: bool,
@@ -30,6 +33,9 @@ pub struct WhoAmI {
     /// By workspace (`*` for all) the names of the user's roles. A token may have less.
     #[serde(default)]
     pub roles: BTreeMap<String, Vec<String>>,
+    /// The environments that run here in which whoever asks has a role.
+    #[serde(default)]
+    pub environments: Vec<String>,
 }
 
 /// A folder, to be held against the catalog.
@@ -172,6 +178,19 @@ pub struct ApproveQuery {
     /// The same: what waits for them is given up, and counted.
     #[serde(default)]
     pub abandon: bool,
+}
+
+/// What becomes of what waits for syncs that end by a draft, by the names of them or of their sources. What is named by nobody goes by the
+/// query.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveDraft {
+    /// What waits for these is delivered first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain: Vec<String>,
+    /// The same: what waits for these is given up, and counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandon: Vec<String>,
 }
 
 /// What became of a draft.
@@ -323,6 +342,26 @@ pub struct ShownToken {
     pub expired: bool,
     /// To the minute.
     pub last_used: Option<String>,
+}
+
+/// What roles allow in a workspace: those that are always there first, then those of its own, by name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Roles {
+    pub roles: Vec<ShownRole>,
+}
+
+/// What a role allows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Role)]
+pub struct ShownRole {
+    pub name: String,
+    /// It is always there, and cannot be changed.
+    pub prebuilt: bool,
+    /// It allows everything in its workspace; then `grants` says nothing.
+    pub admin: bool,
+    /// `create`, `access`, `reveal`, `see_payloads`, `only_proposes`, as the spec of a role has them.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    pub grants: Value,
 }
 
 /// Which entries of the audit log.

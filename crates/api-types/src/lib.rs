@@ -7,14 +7,24 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// How much comes, what becomes of it, and how far everything is.
+pub mod activity;
+/// Alerts: how they are, and who was told.
+pub mod alert;
 /// Builds of uploads.
 pub mod build;
+/// Whether what was accepted is the sum of its fates.
+pub mod conservation;
 /// Contracts in the shapes of another product's API.
 pub mod contract;
 /// The control plane: plans, drafts, tokens, the audit log.
 pub mod control;
 /// Destinations: what there is and what it did.
 pub mod destination;
+/// Which destinations there can be.
+pub mod destination_kind;
+/// What has become of events.
+pub mod fate;
 /// Functions: what there is and what it did.
 pub mod function;
 /// Lines that guests logged.
@@ -23,12 +33,30 @@ pub mod logs;
 pub mod object;
 /// Where everything is: paths with `{name}` or `{id}` for what a request names.
 pub mod path;
+/// Who is left out or forgotten.
+pub mod privacy;
 /// Promotions: what one workspace has, for another one.
 pub mod promotion;
+/// Quarantined events.
+pub mod quarantine;
+/// Tables of a sync, made anew beside the old ones.
+pub mod rebuild;
+/// Tables of embedded warehouses, read by SQL.
+pub mod query;
 /// Changes of what runs.
 pub mod reload;
+/// Parts of the log that go to one sync once more.
+pub mod replay;
+/// Functions that are written as a text, and trying functions out.
+pub mod script;
 /// Signing in and out.
 pub mod sign_in;
+/// Sources that read streams of other systems.
+pub mod stream;
+/// What has become of single events.
+pub mod trace;
+/// What arrives, held against the contracts.
+pub mod traffic;
 /// Trying objects out.
 pub mod tried;
 /// Versions and where they are in use.

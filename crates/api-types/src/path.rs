@@ -18,6 +18,10 @@ pub const FUNCTION_ATTACH: &str = "/admin/functions/{name}/attach";
 pub const FUNCTION_DETACH: &str = "/admin/functions/{name}/detach";
 /// What it logged: GET.
 pub const FUNCTION_LOGS: &str = "/admin/functions/{name}/logs";
+/// The script that a version was made of: GET. Makes one of a script: POST.
+pub const FUNCTION_SCRIPT: &str = "/admin/functions/{name}/script";
+/// What it would make of events: POST.
+pub const FUNCTION_TRY: &str = "/admin/functions/{name}/try";
 /// All destinations: GET.
 pub const DESTINATIONS: &str = "/admin/destinations";
 /// One destination: GET.
@@ -78,6 +82,10 @@ pub const OBJECT_RESUME: &str = "/api/v1/objects/{kind}/{name}/resume";
 pub const OBJECT_TEST: &str = "/api/v1/objects/{kind}/{name}/test";
 /// Secrets, but for their values: GET.
 pub const SECRETS: &str = "/api/v1/secrets";
+/// What roles allow: GET.
+pub const ROLES: &str = "/api/v1/roles";
+/// The tables of an embedded warehouse: GET; the rows of a statement that reads them: POST.
+pub const DESTINATION_QUERY: &str = "/api/v1/destinations/{name}/query";
 /// Keeps the value of a secret: PUT.
 pub const SECRET: &str = "/api/v1/secrets/{name}";
 /// The write keys of a source: GET, POST.
@@ -86,6 +94,10 @@ pub const SOURCE_WRITE_KEYS: &str = "/api/v1/sources/{name}/write-keys";
 pub const SOURCE_WRITE_KEY: &str = "/api/v1/sources/{name}/write-keys/{key}";
 /// Makes another one in its place: POST.
 pub const SOURCE_WRITE_KEY_ROTATE: &str = "/api/v1/sources/{name}/write-keys/{key}/rotate";
+/// How the stream of a source is: GET.
+pub const SOURCE_STREAM: &str = "/api/v1/sources/{name}/stream";
+/// Has it go on elsewhere: POST.
+pub const SOURCE_SEEK: &str = "/api/v1/sources/{name}/seek";
 /// Holds a folder against the catalog: POST.
 pub const PLANS: &str = "/api/v1/plans";
 /// Makes the catalog say what a folder says, and what runs follow it: POST.
@@ -112,6 +124,10 @@ pub const AUDIT: &str = "/api/v1/audit";
 pub const AUDIT_EXPORT: &str = "/api/v1/audit/export";
 /// Whether it is as it was written: POST.
 pub const AUDIT_VERIFY: &str = "/api/v1/audit/verify";
+/// Whether what was accepted is the sum of its fates: GET.
+pub const CONSERVATION: &str = "/api/v1/conservation";
+/// How much comes, what becomes of it hour by hour, and how far the syncs are: GET.
+pub const ACTIVITY: &str = "/api/v1/activity";
 /// Domains, in the shape of Hightouch's API: GET, POST.
 pub const EVENT_DOMAINS: &str = "/api/v1/events/domains";
 /// One of them: GET, PATCH.
@@ -120,3 +136,81 @@ pub const EVENT_DOMAIN: &str = "/api/v1/events/domains/{id}";
 pub const EVENT_CONTRACTS: &str = "/api/v1/events/contracts";
 /// One of them: GET, PATCH.
 pub const EVENT_CONTRACT: &str = "/api/v1/events/contracts/{id}";
+/// What arrives, held against the contracts: GET; and against contracts as they would be: POST. Nothing is changed.
+pub const CONTRACT_TRAFFIC: &str = "/api/v1/contract-traffic";
+/// Which destinations there can be, and their settings: GET.
+pub const DESTINATION_KINDS: &str = "/api/v1/destination-kinds";
+/// What has become of single events: GET.
+pub const TRACE: &str = "/api/v1/trace";
+/// Events while they pass, as server-sent events: GET.
+pub const TAP: &str = "/api/v1/tap";
+/// Quarantined events: GET.
+pub const QUARANTINE: &str = "/api/v1/quarantine";
+/// How many there are: GET.
+pub const QUARANTINE_COUNTS: &str = "/api/v1/quarantine/counts";
+/// Quarantined events as lines that can be sent elsewhere: GET.
+pub const QUARANTINE_EXPORT: &str = "/api/v1/quarantine/export";
+/// What would become of them: POST.
+pub const QUARANTINE_TRY: &str = "/api/v1/quarantine/try";
+/// Sends them on: POST.
+pub const QUARANTINE_RETRY: &str = "/api/v1/quarantine/retry";
+/// Removes them: POST.
+pub const QUARANTINE_PURGE: &str = "/api/v1/quarantine/purge";
+/// Jobs that send them on: GET.
+pub const QUARANTINE_JOBS: &str = "/api/v1/quarantine/jobs";
+/// One of them: GET.
+pub const QUARANTINE_JOB: &str = "/api/v1/quarantine/jobs/{id}";
+/// Ends it: POST.
+pub const QUARANTINE_JOB_CANCEL: &str = "/api/v1/quarantine/jobs/{id}/cancel";
+/// One quarantined event: GET.
+pub const QUARANTINE_ENTRY: &str = "/api/v1/quarantine/entries/{id}";
+/// Puts another event in its place, and sends that on: POST.
+pub const QUARANTINE_ENTRY_EDIT: &str = "/api/v1/quarantine/entries/{id}/edit";
+/// Parts of the log that go to one sync once more: GET, POST.
+pub const REPLAYS: &str = "/api/v1/replays";
+/// One of them: GET.
+pub const REPLAY: &str = "/api/v1/replays/{id}";
+/// Ends it: POST.
+pub const REPLAY_CANCEL: &str = "/api/v1/replays/{id}/cancel";
+/// Alerts: GET.
+pub const ALERTS: &str = "/api/v1/alerts";
+/// Sends a test message to its channels: POST.
+pub const ALERT_TEST: &str = "/api/v1/alerts/{name}/test";
+/// Has nobody be told of it: POST.
+pub const ALERT_MUTE: &str = "/api/v1/alerts/{name}/mute";
+/// Has people be told of it again: POST.
+pub const ALERT_UNMUTE: &str = "/api/v1/alerts/{name}/unmute";
+/// What happened to alerts: GET.
+pub const ALERT_HISTORY: &str = "/api/v1/alert-history";
+/// Makes the tables of a sync anew beside the old ones: POST.
+pub const SYNC_REBUILD: &str = "/api/v1/syncs/{name}/rebuild";
+/// Has the new tables take the place of the old ones: POST.
+pub const SYNC_SWAP: &str = "/api/v1/syncs/{name}/swap";
+/// Tables that are made anew: GET.
+pub const REBUILDS: &str = "/api/v1/rebuilds";
+/// Those of one sync: GET.
+pub const REBUILD: &str = "/api/v1/rebuilds/{id}";
+/// Ends it: POST.
+pub const REBUILD_CANCEL: &str = "/api/v1/rebuilds/{id}/cancel";
+/// Who is left out: GET.
+pub const PRIVACY_SUPPRESSED: &str = "/api/v1/privacy/suppressed";
+/// Leaves somebody out from now on: POST.
+pub const PRIVACY_SUPPRESS: &str = "/api/v1/privacy/suppress";
+/// Lets them pass again: POST.
+pub const PRIVACY_UNSUPPRESS: &str = "/api/v1/privacy/unsuppress";
+/// What people consent to.
+pub const PRIVACY_CONSENT: &str = "/api/v1/privacy/consent";
+/// Removes what there is about somebody: POST.
+pub const PRIVACY_FORGET: &str = "/api/v1/privacy/forget";
+/// Looks for somebody in every file: POST.
+pub const PRIVACY_VERIFY: &str = "/api/v1/privacy/verify";
+/// Jobs that forget: GET.
+pub const PRIVACY_JOBS: &str = "/api/v1/privacy/jobs";
+/// One of them: GET.
+pub const PRIVACY_JOB: &str = "/api/v1/privacy/jobs/{id}";
+/// The numbers of the server, for Prometheus: GET.
+pub const METRICS: &str = "/metrics";
+/// Whether the process answers: GET.
+pub const LIVE: &str = "/livez";
+/// Whether it can accept events: GET.
+pub const READY: &str = "/readyz";

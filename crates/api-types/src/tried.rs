@@ -1,5 +1,6 @@
 //! Trying an object out: what it connects to, and what it would make of events. Nothing is changed by it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ pub struct TryObject {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>)]
     pub spec: Option<Value>,
-    /// Of a sync: events as SDKs send them, at most 200. The newest events of its source, when left out.
+    /// Of a sync: events as SDKs send them, at most 200. The newest events of its source, when left out. Of a stream: the same, and none when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<std::collections::BTreeMap<String, Value>>>)]
     pub events: Option<Vec<Value>>,
@@ -40,7 +41,7 @@ pub struct ObjectTried {
     pub ok: bool,
     /// Of a destination one for each of its syncs, or one when none uses it.
     pub connections: Vec<TriedConnection>,
-    /// Of a sync: what each event would become, oldest first.
+    /// Of a sync or a stream: what each event would become, oldest first.
     pub events: Vec<TriedEvent>,
     /// Who asked may not see events: every value stands for itself by its type alone.
     pub masked: bool,
@@ -58,6 +59,18 @@ pub struct TriedConnection {
     pub says: String,
     /// What may be done there.
     pub may: Vec<TriedRight>,
+}
+
+/// How the stream of a source answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TriedStream {
+    pub source: String,
+    /// Where its messages are.
+    pub place: String,
+    /// It can be read.
+    pub ok: bool,
+    /// What was found, or why it cannot be read, a sentence each.
+    pub says: Vec<String>,
 }
 
 /// One thing that somebody may do in a destination, or not.
@@ -80,7 +93,7 @@ pub struct TriedEvent {
     pub outcome: TryOutcome,
     /// Of one that is in quarantine, or a part of which is: the kind of problem, for programs.
     pub code: Option<String>,
-    /// Why it, or a part of it, would not be delivered. Where events are masked, none of one with a code.
+    /// Why it, or a part of it, would not be delivered. None where events are masked, for it may quote them.
     pub reason: Option<String>,
     /// What the contract objects to, whether it lets the event pass or not. None where events are masked.
     pub violations: Vec<String>,
@@ -89,6 +102,21 @@ pub struct TriedEvent {
     pub delivered: Vec<Value>,
     /// Of a warehouse: the rows that it becomes.
     pub rows: Vec<TriedRow>,
+    /// Of a stream: the messages that it becomes. None of them is sent.
+    #[serde(default)]
+    pub messages: Vec<TriedMessage>,
+}
+
+/// A message of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TriedMessage {
+    /// Of files the folder.
+    pub topic: String,
+    pub key: String,
+    pub headers: BTreeMap<String, String>,
+    /// JSON; of `format: avro` the bytes in Base64, without the id of the schema before them.
+    pub payload: String,
+    pub is_base64: bool,
 }
 
 /// What becomes of an event.

@@ -17,6 +17,10 @@ pub struct Version {
     pub smoke: ShownSmoke,
     /// From the manifest.
     pub description: Option<String>,
+    /// JSON Schema of its settings, from the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub settings_schema: Option<Value>,
 }
 
 /// What the fixtures that a version carries came to.

@@ -15,13 +15,15 @@ pub enum ObjectRefKind {
     Lookup,
     Destination,
     Sync,
+    Alert,
     /// One file of a contract.
     ContractFile,
 }
 
 impl ObjectRefKind {
     /// The kinds whose objects are a file each in a folder of their own.
-    pub const OF_FOLDERS: [Self; 5] = [Self::Source, Self::Function, Self::Lookup, Self::Destination, Self::Sync];
+    pub const OF_FOLDERS: [Self; 6] =
+        [Self::Source, Self::Function, Self::Lookup, Self::Destination, Self::Sync, Self::Alert];
 
     /// The folder of a workspace that holds them.
     #[must_use]
@@ -32,6 +34,7 @@ impl ObjectRefKind {
             Self::Lookup => "lookups",
             Self::Destination => "destinations",
             Self::Sync => "syncs",
+            Self::Alert => "alerts",
             Self::ContractFile => "events",
         }
     }
@@ -45,6 +48,7 @@ impl ObjectRefKind {
             Self::Lookup => "lookup",
             Self::Destination => "destination",
             Self::Sync => "sync",
+            Self::Alert => "alert",
             Self::ContractFile => "contract file",
         }
     }

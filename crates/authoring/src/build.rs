@@ -71,6 +71,12 @@ pub enum BuildError {
     Encode(#[from] EncodeError),
     #[error(transparent)]
     Refused(#[from] ModuleError),
+    #[error(
+        "plugin.yaml says `forget: {said}`, and the component {} the export `forget`; in Rust write \
+         destination!(forgetting Plugin, ..) for it, or mend plugin.yaml",
+        if *said { "lacks" } else { "has" }
+    )]
+    Forget { said: bool },
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("{}: {cause}", path.display())]
@@ -137,7 +143,10 @@ pub fn build(
         Language::C => (c::build(&mut site)?, None),
     };
     progress("Checking the component");
-    check(&component, project.kind())?;
+    let module = check(&component, project.kind())?;
+    if module.can_forget() != project.manifest.forget {
+        return Err(BuildError::Forget { said: project.manifest.forget });
+    }
     let packed = carried.into(&component, &project);
     let usual_place = usual_place
         .unwrap_or_else(|| project.dir.join("build").join(format!("{}.component.wasm", project.manifest.name)));
@@ -159,10 +168,9 @@ fn bare(
     finish(&component, out.unwrap_or(&path), began, None)
 }
 
-pub(super) fn check(component: &[u8], kind: ManifestKind) -> Result<(), BuildError> {
+pub(super) fn check(component: &[u8], kind: ManifestKind) -> Result<Module, BuildError> {
     let engine = Engine::new(&CallLimits { calls_at_once_max: 1, ..CallLimits::default() })?;
-    Module::compile(&engine, component, kind)?;
-    Ok(())
+    Ok(Module::compile(&engine, component, kind)?)
 }
 
 pub(super) fn finish(

@@ -2,7 +2,7 @@
 //! `{"request": 0, "response": {"status": 429, "headers": {..}, "body": .., "attempt": 1}, "verdict": {"retry": 1000}}`.
 
 use tidegate_wasm::function::golden;
-use tidegate_wasm::{AnsweredRequest, GuestPlan, GuestRequest};
+use tidegate_wasm::{AnsweredRequest, DestinationExport, GuestPlan, GuestRequest};
 
 use super::case::{Case, CaseResult, compare};
 use super::fixtures::{CaseFiles, TestError, read_json};
@@ -13,7 +13,7 @@ pub(super) async fn classified(
     runner: &Runner,
     files: &CaseFiles<'_>,
     settings: &str,
-    plan: &GuestPlan,
+    (export, plan): (DestinationExport, &GuestPlan),
     update: bool,
 ) -> Result<Option<Case>, TestError> {
     let path = files.responses();
@@ -30,8 +30,8 @@ pub(super) async fn classified(
             continue;
         };
         let response = golden::response(&exchange["response"]);
-        let (verdict, mut lines) =
-            runner.classify(settings, AnsweredRequest { tag, events, response: &response }).await;
+        let answered = AnsweredRequest { tag, events, response: &response };
+        let (verdict, mut lines) = runner.classify(settings, (export, answered)).await;
         exchange["verdict"] = verdict;
         log.append(&mut lines);
     }

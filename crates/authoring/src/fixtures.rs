@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tidegate_document::file;
 use tidegate_plugin::{Manifest, ManifestKind, settings_problems};
-use tidegate_wasm::{EngineError, ModuleError};
+use tidegate_wasm::{DestinationExport, EngineError, ModuleError};
 
 /// Why the fixtures could not be run at all.
 #[derive(Debug, thiserror::Error)]
@@ -112,12 +112,15 @@ impl CaseFiles<'_> {
     }
 }
 
-/// The events and settings of every case.
+/// The events and settings of every case that is about events.
 pub(super) fn inputs(fixtures: &Path, manifest: Option<&Manifest>) -> Result<Vec<(Vec<String>, String)>, TestError> {
     let mut inputs = Vec::new();
     for name in case_names(fixtures)? {
         let files = CaseFiles { folder: fixtures, name: &name };
-        inputs.push((events(&files.input()?), files.settings(manifest)?.to_string()));
+        let events = events(&files.input()?);
+        if DestinationExport::of_fixtures(&events) == DestinationExport::Destination {
+            inputs.push((events, files.settings(manifest)?.to_string()));
+        }
     }
     Ok(inputs)
 }

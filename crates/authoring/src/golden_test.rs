@@ -3,7 +3,8 @@
 //! For functions `<case>.out.json` is an array with one outcome for each event of the input:
 //! `{"keep": true}`, `{"replace": {..}}`, `{"emit": [..]}`, `{"drop": "reason"}`, `{"fail": {"code": ".."}}`, and
 //! `{"error": {"code": ".."}}` for a function that broke. For destinations `<case>.request.json` is the plan, and
-//! `<case>.responses.json` holds recorded responses with the verdict of each.
+//! `<case>.responses.json` holds recorded responses with the verdict of each. Inputs of the type `forget` are people whom the tool
+//! behind a destination is to forget.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -77,7 +78,10 @@ pub async fn test(dir: &Path, component: &Path, limits: CallLimits, update: bool
         stats.push(came.stats);
         stats.push(measure(&runner, &events, &settings, &mut report.us_per_event).await);
         let responses = match &came.plan {
-            Some(plan) => deliveries::classified(&runner, &files, &settings, plan, update).await?,
+            Some(plan) => {
+                let planned = (runner.export_for(&events), plan);
+                deliveries::classified(&runner, &files, &settings, planned, update).await?
+            }
             None => None,
         };
         report.cases.push(Case { name, events: events.len(), result, log: came.log, notes });

@@ -27,7 +27,7 @@ pub fn packed(bytes: &[u8], papers: Papers<'_>) -> Result<(Vec<u8>, Project), Bu
         Some(dir) => carried_fixtures::of_folder(dir, &project)?,
         None => carried_fixtures::of_project(&project)?,
     };
-    let component = build::adapted(bytes, project.kind())?;
+    let component = build::adapted(bytes, project.manifest.world())?;
     build::check(&component, project.kind())?;
     Ok((carried.into(&component, &project), project))
 }

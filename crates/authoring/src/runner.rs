@@ -9,7 +9,7 @@ use tidegate_event::value::JsonObject;
 use tidegate_plugin::{Manifest, ManifestKind};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{CallLimits, CallLog, Function, LogLine, Outcome, RunContext, Stats};
-use tidegate_wasm::{AnsweredRequest, Call, Called, GuestPlan, Module, Services};
+use tidegate_wasm::{AnsweredRequest, Call, Called, DestinationExport, GuestPlan, Module, Services};
 
 use super::refused;
 
@@ -105,7 +105,8 @@ impl Runner {
 
     async fn prepare(&self, events: &[String], settings: &str) -> RunResult {
         let mut call_log = CallLog::default();
-        let called = self.module.prepare(self.call(settings), events, &mut call_log).await;
+        let export = self.export_for(events);
+        let called = self.module.prepare_for(self.call(settings), (export, events), &mut call_log).await;
         let stats = self.stats(events.len(), &called);
         let (shown, notes, plan) = match called.answer {
             Ok(plan) => {
@@ -130,10 +131,19 @@ impl Runner {
         RunResult { shown, stats, log: call_log.lines, notes, refused, plan }
     }
 
-    /// What the plugin makes of a recorded response, as a fixture spells it.
-    pub(super) async fn classify(&self, settings: &str, answered: AnsweredRequest<'_>) -> (Value, Vec<LogLine>) {
+    /// Which export the inputs of a fixture are for: people to forget, where the plugin can do that, or events.
+    pub(super) fn export_for(&self, inputs: &[String]) -> DestinationExport {
+        if self.module.can_forget() { DestinationExport::of_fixtures(inputs) } else { DestinationExport::default() }
+    }
+
+    /// What the plugin makes of a recorded response to a request of one of its exports, as a fixture spells it.
+    pub(super) async fn classify(
+        &self,
+        settings: &str,
+        (export, answered): (DestinationExport, AnsweredRequest<'_>),
+    ) -> (Value, Vec<LogLine>) {
         let mut call_log = CallLog::default();
-        let called = self.module.classify(self.call(settings), answered, &mut call_log).await;
+        let called = self.module.classify_for(self.call(settings), (export, answered), &mut call_log).await;
         let shown = match called.answer {
             Ok(verdict) => golden::verdict(&verdict),
             Err(failure) => json!({ "error": { "code": said(&failure).0, "message": said(&failure).1 } }),

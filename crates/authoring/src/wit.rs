@@ -196,6 +196,6 @@ mod tests {
     fn the_package_holds_every_world() {
         let decoded = wit_component::decode(&package().unwrap()).unwrap();
         let names: Vec<&str> = decoded.resolve().worlds.iter().map(|(_, world)| world.name.as_str()).collect();
-        assert_eq!(names, ["transform", "transform-fields", "destination-plugin"]);
+        assert_eq!(names, ["transform", "transform-fields", "destination-plugin", "forgetting-destination"]);
     }
 }

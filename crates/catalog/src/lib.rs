@@ -15,9 +15,9 @@
 //! * The audit log is a chain under a key: whoever alters it without the key is found at the first altered entry.
 //! * Secrets are sealed; tokens, write keys and sessions are kept as hashes. None of them is printed.
 //!
-//! The store is SQLite or PostgreSQL behind one trait ([`CatalogStore`]). Time is an argument and randomness comes through [`Entropy`]. This
-//! crate does not know what a spec means, but for users, groups, roles, tokens and write keys, and for the names of other objects
-//! ([`references`]).
+//! The store is SQLite or PostgreSQL behind one trait ([`CatalogStore`]). Beside the catalog it may keep leases, by which servers divide the
+//! shards of streams ([`StreamLeases`]). Time is an argument and randomness comes through [`Entropy`]. This crate does not know what a spec
+//! means, but for users, groups, roles, tokens and write keys, and for the names of other objects ([`references`]).
 
 mod audit;
 mod catalog;
@@ -29,6 +29,7 @@ mod error;
 mod fields;
 mod first_admin;
 mod keys;
+mod lease_table;
 mod membership;
 mod object;
 mod ordered;
@@ -59,6 +60,7 @@ pub use entropy::Entropy;
 pub use error::{CatalogError, CredentialProblem};
 pub use fields::{FieldChange, field_changes};
 pub use keys::{InstanceKey, InstanceKeys, SealError, SecretValue};
+pub use lease_table::{LeaseTable, LeasedStream, StreamLeases};
 pub use membership::Membership;
 pub use object::{
     CatalogObject, CatalogSnapshot, ContentProblem, Labels, ManagedBy, ManagingFolder, NotAnObjectId, ObjectContent,
@@ -73,7 +75,7 @@ pub use references::{ObjectReference, SECRET_REFERENCE, references};
 pub use rights::{
     AccessGrant, AccessLevel, ActingPrincipal, CatalogAction, CreateRight, Denial, Directory, GrantScope, GroupSpec,
     MissingGrant, PREBUILT_ROLES, PrincipalProblem, RightsTarget, RoleGrants, TargetEnd, TokenForm, TokenSpec,
-    UserIdentity, UserSpec, Verb, authorise, may_give, visible,
+    UserIdentity, UserSpec, Verb, authorise, may_give, prebuilt_roles, visible,
 };
 pub use secret::SecretWrite;
 pub use specs::WriteKeySpec;

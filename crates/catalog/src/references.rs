@@ -17,7 +17,7 @@ pub struct ObjectReference {
 pub const SECRET_REFERENCE: &str = "secret:";
 
 /// Fields that name objects: of which kind of object, under which field, objects of which kind.
-const FIELDS: [(ObjectKind, &str, ObjectKind); 13] = [
+const FIELDS: [(ObjectKind, &str, ObjectKind); 17] = [
     (ObjectKind::Sync, "source", ObjectKind::Source),
     (ObjectKind::Sync, "destination", ObjectKind::Destination),
     (ObjectKind::Sync, "functions", ObjectKind::Function),
@@ -31,6 +31,10 @@ const FIELDS: [(ObjectKind, &str, ObjectKind); 13] = [
     (ObjectKind::Event, "components", ObjectKind::Component),
     (ObjectKind::Component, "components", ObjectKind::Component),
     (ObjectKind::WriteKey, "source", ObjectKind::Source),
+    (ObjectKind::Alert, "source", ObjectKind::Source),
+    (ObjectKind::Alert, "destination", ObjectKind::Destination),
+    (ObjectKind::Alert, "function", ObjectKind::Function),
+    (ObjectKind::Alert, "channels_of", ObjectKind::Alert),
 ];
 
 /// Everything that a spec names, each once, in order.

@@ -27,7 +27,7 @@ pub use directory::{Directory, GroupSpec, PrincipalProblem, TokenForm, TokenSpec
 pub use give::may_give;
 pub use grant::{AccessGrant, AccessLevel, CreateRight, GrantScope, RoleGrants};
 pub use principal::ActingPrincipal;
-pub use role::PREBUILT_ROLES;
+pub use role::{PREBUILT_ROLES, prebuilt_roles};
 pub use target::{RightsTarget, TargetEnd};
 pub use verb::{CatalogAction, Verb};
 pub use visible::visible;

@@ -15,8 +15,11 @@ use tidegate_sqlite::sqlite_check::{self, Depth};
 use self::lane::SqliteLane;
 use crate::store::{CatalogStore, CatalogTransaction, Migration, StoreAccess, StoreError, StoreReply};
 
-const MIGRATIONS: &[Migration] =
-    &[(1, include_str!("../migrations/sqlite/001.sql")), (2, include_str!("../migrations/sqlite/002.sql"))];
+const MIGRATIONS: &[Migration] = &[
+    (1, include_str!("../migrations/sqlite/001.sql")),
+    (2, include_str!("../migrations/sqlite/002.sql")),
+    (3, include_str!("../migrations/sqlite/003.sql")),
+];
 
 /// How long to wait for another process that writes.
 const BUSY: Duration = Duration::from_secs(10);

@@ -17,8 +17,8 @@ use super::{
 };
 
 /// Fields of `context` that are never undeclared: what the judge itself reads, and what the server says of the times that it
-/// read, is no business of a schema.
-const CONTEXT_ALWAYS: [&str; 3] = ["htevents", SENT_AT_READ_AS, TIMESTAMP_READ_AS];
+/// read and of where a message is from, is no business of a schema.
+const CONTEXT_ALWAYS: [&str; 4] = ["htevents", SENT_AT_READ_AS, TIMESTAMP_READ_AS, "webhook"];
 
 /// Fields of `context` that SDKs fill in by themselves, and the server where they did not.
 const CONTEXT_BUILT_IN: [&str; 32] = [

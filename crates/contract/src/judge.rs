@@ -141,12 +141,7 @@ impl ContractRule {
         let closed_branch = self.validator.is_valid(trimmed);
         let mut violated = false;
         for error in self.validator.iter_errors(value) {
-            let counts = match error.kind() {
-                ErrorKind::AdditionalProperties { .. } | ErrorKind::UnevaluatedProperties { .. } => false,
-                ErrorKind::AnyOf { .. } | ErrorKind::OneOfNotValid { .. } => !closed_branch,
-                _ => true,
-            };
-            if counts {
+            if counts_when_open(&error, closed_branch) {
                 violated = true;
                 report.push(|line| said(line, &error));
             }
@@ -171,13 +166,23 @@ impl ContractRule {
     }
 }
 
+/// Whether an error counts against an event that keeps its undeclared fields: what merely closes a schema does not, and neither
+/// does a branch that takes the event without them (`closed_branch`).
+pub(super) fn counts_when_open(error: &ValidationError<'_>, closed_branch: bool) -> bool {
+    match error.kind() {
+        ErrorKind::AdditionalProperties { .. } | ErrorKind::UnevaluatedProperties { .. } => false,
+        ErrorKind::AnyOf { .. } | ErrorKind::OneOfNotValid { .. } => !closed_branch,
+        _ => true,
+    }
+}
+
 fn said(line: &mut dyn Write, error: &ValidationError<'_>) -> std::fmt::Result {
     let at = error.instance_path().as_str();
     write!(line, "{}: {error}.", if at.is_empty() { "the event" } else { at })
 }
 
 /// A kind of event with its name, where kinds have one.
-fn called(kind: EventKind, name: Option<&str>) -> String {
+pub(super) fn called(kind: EventKind, name: Option<&str>) -> String {
     match (kind, name) {
         (EventKind::Identify | EventKind::Group | EventKind::Alias, _) => kind.to_string(),
         (_, None) => format!("{kind} without a name"),
@@ -186,7 +191,7 @@ fn called(kind: EventKind, name: Option<&str>) -> String {
 }
 
 /// The name that a rule may match.
-fn name_of(kind: EventKind, body: &JsonObject) -> Option<&str> {
+pub(super) fn name_of(kind: EventKind, body: &JsonObject) -> Option<&str> {
     let field = match kind {
         EventKind::Track => "event",
         EventKind::Page | EventKind::Screen => "name",
@@ -197,7 +202,7 @@ fn name_of(kind: EventKind, body: &JsonObject) -> Option<&str> {
 
 /// The version that the event names. Anything but text or a number names no version that a rule could have, so its
 /// JSON text stands for it.
-fn version_of(body: &JsonObject) -> Cow<'_, str> {
+pub(super) fn version_of(body: &JsonObject) -> Cow<'_, str> {
     let named = body.get("context").and_then(|context| context.get("htevents")?.get("schemaVersion"));
     match named {
         None | Some(Value::Null) => Cow::Borrowed(VERSION_DEFAULT),

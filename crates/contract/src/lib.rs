@@ -1,5 +1,9 @@
 //! Data contracts: judge an event, name its violations.
 //!
+//! Beside it, for whoever writes contracts: what a traffic looks like (an **inference**) and the domain that takes it (a
+//! **proposal**), what a change of contracts blocks or lets through (a **contrast**), what moves away from them (**field drift**),
+//! and plans of other products as domains (an **imported plan**).
+//!
 //! Nouns: a **domain** (rules and components written together), an **event rule** (one declared event: its kind, name,
 //! version and schema), a **contract** (every domain that applies to one source, compiled), a **verdict** (what the
 //! contract says of one event), a **violation** (what was found, kept whatever the policy was), a **problem** (what
@@ -21,20 +25,35 @@ use tidegate_event::EventKind;
 
 mod bounds;
 mod compile;
+mod contrast;
 mod document;
+mod drift;
 mod fields;
+mod findings;
+mod formats;
+mod import;
 mod instance;
 mod judge;
 mod layout;
 pub mod lint;
+mod observed;
+mod personal;
+mod propose;
 mod report;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
 mod work;
+mod written;
 
 pub use compile::Contract;
+pub use contrast::{ContrastCount, ContrastKey, ContrastOutcome, ContrastReport, differences};
+pub use drift::{DriftLine, DriftWatch};
+pub use findings::{EventFinding, Examined};
+pub use import::{ImportLoss, ImportedEvent, ImportedPlan, PlanFile, PlanKind, import_plan};
+pub use observed::{EventIdentity, InferLimits, Inference};
+pub use propose::{InferSettings, Proposal, ProposedEvent};
 pub use types::{FieldType, JsonType};
 
 /// Rules and components written together. Plain data: [`Contract::compile`] is what checks it.

@@ -41,7 +41,7 @@ pub const ENVELOPE: [&str; 27] = [
 ];
 
 /// Keywords of draft-7 that hold no schema, and what documents a schema without judging anything.
-const PLAIN_KEYWORDS: [&str; 36] = [
+pub(super) const PLAIN_KEYWORDS: [&str; 36] = [
     "$comment",
     "$id",
     "$ref",
@@ -94,7 +94,7 @@ const ELSEWHERE: [(&str, &str); 9] = [
 ];
 
 /// Formats that draft-7 knows, which are judged; `uuid` and `duration` are of later drafts.
-const FORMATS: [&str; 17] = [
+pub(super) const FORMATS: [&str; 17] = [
     "date",
     "date-time",
     "email",

@@ -6,6 +6,8 @@ use tidegate_event::value::JsonObject;
 use super::*;
 
 mod algebra;
+mod import;
+mod infer;
 mod layout;
 
 fn rule(kind: EventKind, name: Option<&str>, schema: Value) -> EventRule {

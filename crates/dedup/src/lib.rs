@@ -17,6 +17,7 @@
 
 mod filter;
 mod format;
+mod held;
 mod import;
 mod keeper;
 mod manifest;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 pub use format::DedupError;
+pub use held::hold;
 pub use import::Import;
 pub use mark::{IdKey, IdMark, Sighting};
 pub use verify::{VerifiedIndex, verify};

@@ -136,3 +136,31 @@ fn what_is_known_can_be_made_durable_beside_it() {
     sync(dir.path()).unwrap();
     assert!(sync(&dir.path().join("none")).is_err());
 }
+
+#[test]
+fn a_copy_that_was_held_beside_it_knows_what_it_knew() {
+    let (dir, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert!(hold(&dir.path().join("none")).unwrap().is_empty());
+    let mut index = open(dir.path(), 80_000, 0);
+    index.tail_max = 50;
+    let ids: Vec<String> = (0..230).map(|n| format!("id-{n}")).collect();
+    for some in ids.chunks(10) {
+        let some: Vec<_> = some.iter().map(|id| (id.as_str(), 0)).collect();
+        mark(&mut index, &some);
+    }
+    settled(&index);
+    let held = hold(dir.path()).unwrap();
+    mark(&mut index, &[("later", 0)]);
+    for file in &held {
+        let mut bytes = vec![0; usize::try_from(file.length()).unwrap()];
+        let mut at = 0;
+        while at < bytes.len() {
+            at += file.read_at(&mut bytes[at..], at as u64).unwrap();
+        }
+        std::fs::write(to.path().join(&file.name), bytes).unwrap();
+    }
+    let mut copy = open(to.path(), 80_000, 230);
+    assert_eq!(copy.known_to(), 230);
+    assert!(mark(&mut copy, &[("id-0", 1), ("id-120", 1), ("id-229", 1)]).iter().all(|seen| *seen));
+    assert_eq!(mark(&mut copy, &[("later", 1)]), [false]);
+}

@@ -59,6 +59,15 @@ impl ActiveRuntime {
         self.held.borrow().is_none()
     }
 
+    /// The runtime that delivers now.
+    ///
+    /// # Errors
+    /// There is none; a sentence that says why.
+    pub fn current(&self) -> Result<Arc<DestinationRuntime>, String> {
+        let held = self.held.borrow().clone();
+        held.ok_or_else(|| self.vacancy())
+    }
+
     pub(super) fn follow(&self) -> watch::Receiver<Option<Arc<DestinationRuntime>>> {
         self.held.subscribe()
     }

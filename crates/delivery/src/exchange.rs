@@ -73,6 +73,9 @@ impl DestinationRuntime {
     ) -> ExchangeResult {
         let before = planned.indexes.iter().map(|index| outgoing[*index].tries).max().unwrap_or(0);
         let (mut tries, mut reauthenticated) = (0, false);
+        if !is_first_try {
+            self.numbers.retries.fetch_add(1, Ordering::Relaxed);
+        }
         loop {
             if let Some(stop) = self.stopped() {
                 let error = stop.to_string();
@@ -105,6 +108,7 @@ impl DestinationRuntime {
                 }
                 ExchangeEnd::Reauthenticate { .. } if !reauthenticated => {
                     self.client.forget_token().await;
+                    self.numbers.retries.fetch_add(1, Ordering::Relaxed);
                     reauthenticated = true;
                     continue;
                 }
@@ -119,6 +123,7 @@ impl DestinationRuntime {
             let quick = began.elapsed().max(pause) <= PAUSE_IN_PLACE_MAX && failures < FAILURES_IN_A_ROW_MAX;
             if is_first_try && quick && tries <= TRIES_IN_PLACE {
                 tokio::time::sleep(pause).await;
+                self.numbers.retries.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             let outcome = |outgoing: &OutgoingEvent| DeliveryOutcome::Again {
@@ -136,7 +141,10 @@ impl DestinationRuntime {
     async fn once(&self, planned: &PlannedRequest, attempt: u32, outgoing: &[OutgoingEvent]) -> ExchangeEnd {
         let answer = {
             let _turn = self.rate_limiter.turn().await;
-            self.client.send(&planned.request).await
+            let began = Instant::now();
+            let answer = self.client.send(&planned.request).await;
+            self.count(&answer, began.elapsed());
+            answer
         };
         match answer {
             Ok(response) => self.read(planned, attempt, response, outgoing).await,
@@ -160,6 +168,23 @@ impl DestinationRuntime {
                 }
             }
         }
+    }
+
+    /// Counts what came of a request, unless it was never sent.
+    fn count(&self, answer: &Result<OutboundResponse, OutboundError>, took: Duration) {
+        let class = match answer {
+            Ok(response) => match response.status / 100 {
+                1 => "1xx",
+                2 => "2xx",
+                3 => "3xx",
+                4 => "4xx",
+                _ => "5xx",
+            },
+            Err(OutboundError::Refused(_)) => return,
+            Err(_) => "none",
+        };
+        self.numbers.exchange.observe(took);
+        self.numbers.answers.of(&[class]).fetch_add(1, Ordering::Relaxed);
     }
 
     /// Lets the guest say what the answer means.

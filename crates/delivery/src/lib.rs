@@ -38,6 +38,7 @@ mod signer;
 mod tally;
 mod effective_policy;
 mod carry;
+mod deletion;
 mod chunk_run;
 
 use std::sync::Arc;
@@ -47,8 +48,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 pub use active::ActiveRuntime;
+pub use deletion::AskedDeletion;
 pub use destination_logs::{DestinationLogs, Logged};
-pub use dry_run::refusals;
+pub use dry_run::{DryPlan, refusals};
 pub use effective_policy::{CheckedPolicy, EffectivePolicy, PendingLimits, PolicyProblem};
 pub use grant::Grant;
 pub use runtime::{DestinationRuntime, OpenError};
@@ -132,7 +134,8 @@ impl PluginDestination {
             for (index, event) in batch.events.iter().enumerate() {
                 let outgoing = OutgoingEvent::new(event);
                 if retry_index.holds(event.id) {
-                    // It waits already: the batch comes for another time.
+                    // The batch comes for another time.
+                    delivery.waiting.push(index);
                 } else if runtime.order() == Order::User && retry_index.has_user(&outgoing.user) {
                     delivery.deferred.push(behind(index, outgoing.user, now_us));
                 } else {
@@ -146,7 +149,7 @@ impl PluginDestination {
         for ((index, outgoing), outcome) in indexes.into_iter().zip(outgoing_events.iter()).zip(outcomes) {
             match outcome {
                 DeliveryOutcome::Delivered => delivery.delivered += 1,
-                DeliveryOutcome::Skipped => delivery.skipped += 1,
+                DeliveryOutcome::Skipped => delivery.skipped.push(index),
                 DeliveryOutcome::Rejected { code, reason, detail } => {
                     delivery.rejected.push(Rejected { index, code: code.into(), reason, detail });
                 }

@@ -21,6 +21,11 @@ impl OutgoingEvent {
         Self { user: event.user().unwrap_or_default().to_owned(), json: event.to_json(), tries: 0 }
     }
 
+    /// Somebody whom a tool is to delete; nothing has to go in their order.
+    pub(super) fn of_person(json: String, tries: u32) -> Self {
+        Self { user: String::new(), json, tries }
+    }
+
     pub(super) fn of_pending(pending: &Pending) -> Self {
         Self { user: pending.user.clone(), json: pending.event.clone(), tries: pending.attempts }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tidegate_metrics::{DestinationNumbers, EngineMetrics};
 use tidegate_net::outbound::{OutboundClient, OutboundSettings};
 use tidegate_net::trust::TrustError;
 use tidegate_plugin::{Batching, Order};
@@ -12,8 +13,8 @@ use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
 use tidegate_state::Charge;
 use tidegate_wasm::{
-    AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, DeliveryVerdict, GuestPlan, Module, Services,
-    StopReason,
+    AnsweredRequest, Call, CallFailure, CallLimits, CallLog, CallStage, DeliveryVerdict, DestinationExport, GuestPlan,
+    Module, Services, StopReason,
 };
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -52,13 +53,15 @@ pub enum OpenError {
 pub struct DestinationRuntime {
     name: Arc<str>,
     module: Module,
+    /// Which export of it is asked.
+    export: DestinationExport,
     limits: Arc<CallLimits>,
     /// The same for instances that read one answer after the other.
     reader_limits: Arc<CallLimits>,
     pub(super) effective: CheckedPolicy,
     services: Services,
     pub(super) client: OutboundClient,
-    pub(super) rate_limiter: RateLimiter,
+    pub(super) rate_limiter: Arc<RateLimiter>,
     /// Tries that failed since one settled its events.
     pub(super) failures: AtomicU32,
     /// The run of failures that people have heard of.
@@ -67,6 +70,7 @@ pub struct DestinationRuntime {
     stopped: Notify,
     page: Page,
     tally: RuntimeTally,
+    pub(super) numbers: Arc<DestinationNumbers>,
 }
 
 impl std::fmt::Debug for DestinationRuntime {
@@ -77,7 +81,7 @@ impl std::fmt::Debug for DestinationRuntime {
 }
 
 impl DestinationRuntime {
-    /// Makes the client of a plugin; connects to nothing.
+    /// Makes the client of a plugin; connects to nothing. What it sends is counted in `metrics`.
     ///
     /// # Errors
     /// The plugin refuses its settings.
@@ -86,33 +90,13 @@ impl DestinationRuntime {
         name: &str,
         effective: CheckedPolicy,
         page: Page,
+        metrics: &EngineMetrics,
     ) -> Result<Arc<Self>, OpenError> {
-        let mut settings = OutboundSettings::new(effective.policy.clone(), effective.traffic.timeout);
-        settings.secrets = effective.secrets.clone();
-        settings.authentication = effective.authentication.clone();
-        let runtime = Self {
-            name: name.into(),
-            // Several destinations may have the same version, each with settings of its own.
-            module: module.of_its_own(),
-            reader_limits: Arc::new(CallLimits {
-                calls_per_instance_max: ANSWERS_PER_INSTANCE,
-                ..effective.limits.clone()
-            }),
-            limits: Arc::new(effective.limits.clone()),
-            services: Services {
-                signer: Some(Arc::new(SigningKeys(effective.secrets.clone()))),
-                ..Services::default()
-            },
-            client: OutboundClient::open(settings)?,
-            rate_limiter: RateLimiter::new(&effective.traffic),
-            failures: AtomicU32::new(0),
-            streak: Mutex::default(),
-            stop: Mutex::new(None),
-            stopped: Notify::new(),
-            page,
-            tally: RuntimeTally::default(),
-            effective,
-        };
+        let rate_limiter = Arc::new(RateLimiter::new(&effective.traffic));
+        let shared = (page, rate_limiter, metrics.destinations.of(&[name]));
+        // Several destinations may have the same version, each with settings of its own.
+        let module = module.of_its_own();
+        let runtime = Self::of((module, DestinationExport::Destination), name.into(), effective, shared)?;
         // Wrong settings show now rather than at the first event.
         match runtime.prepare(&[]).await {
             Err(CallFailure::Configure(guest_error)) => Err(OpenError::Settings(guest_error.to_string())),
@@ -123,6 +107,60 @@ impl DestinationRuntime {
             }) if stop_reason != StopReason::Starved => Err(OpenError::Settings(message)),
             _ => Ok(Arc::new(runtime)),
         }
+    }
+
+    /// A runtime beside this one that has the tool delete people: what fails or stops there is nothing to events. Its requests count for
+    /// the same rate.
+    pub(super) fn to_forget(&self) -> Result<Arc<Self>, OpenError> {
+        let module = (self.module.clone(), DestinationExport::Forget);
+        let shared = (self.page.clone(), Arc::clone(&self.rate_limiter), Arc::clone(&self.numbers));
+        Self::of(module, Arc::clone(&self.name), self.effective.clone(), shared).map(Arc::new)
+    }
+
+    fn of(
+        (module, export): (Module, DestinationExport),
+        name: Arc<str>,
+        effective: CheckedPolicy,
+        (page, rate_limiter, numbers): (Page, Arc<RateLimiter>, Arc<DestinationNumbers>),
+    ) -> Result<Self, OpenError> {
+        let mut settings = OutboundSettings::new(effective.policy.clone(), effective.traffic.timeout);
+        settings.secrets = effective.secrets.clone();
+        settings.authentication = effective.authentication.clone();
+        Ok(Self {
+            name,
+            module,
+            export,
+            reader_limits: Arc::new(CallLimits {
+                calls_per_instance_max: ANSWERS_PER_INSTANCE,
+                ..effective.limits.clone()
+            }),
+            limits: Arc::new(effective.limits.clone()),
+            services: Services {
+                signer: Some(Arc::new(SigningKeys(effective.secrets.clone()))),
+                ..Services::default()
+            },
+            client: OutboundClient::open(settings)?,
+            rate_limiter,
+            failures: AtomicU32::new(0),
+            streak: Mutex::default(),
+            stop: Mutex::new(None),
+            stopped: Notify::new(),
+            page,
+            tally: RuntimeTally::default(),
+            numbers,
+            effective,
+        })
+    }
+
+    /// Whether its tool can be asked to delete people.
+    #[must_use]
+    pub fn can_forget(&self) -> bool {
+        self.module.can_forget()
+    }
+
+    /// Whether it delivers events: of a deletion whoever asked for it tells.
+    fn delivers(&self) -> bool {
+        self.export == DestinationExport::Destination
     }
 
     pub(super) fn name(&self) -> &str {
@@ -149,6 +187,9 @@ impl DestinationRuntime {
 
     /// So many tries in a row have failed that the far side counts as away; people hear of it once.
     pub(super) fn is_away(&self, error: &str) {
+        if !self.delivers() {
+            return;
+        }
         let mut streak = self.streak.lock();
         if streak.fails(error, Instant::now()) {
             let destination = self.name();
@@ -184,7 +225,9 @@ impl DestinationRuntime {
     }
 
     pub(super) fn stop(&self, reason: String, advice: &str) {
-        tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
+        if self.delivers() {
+            tracing::error!(destination = self.name(), reason, "the destination stops; what it has not taken is kept");
+        }
         let advice = format!("{advice}, then run `tidegate reload` or make a version live");
         *self.stop.lock() = Some(RuntimeStop { reason, advice });
         self.stopped.notify_waiters();
@@ -192,7 +235,9 @@ impl DestinationRuntime {
 
     /// Counts what came of some events, and warns when most of them fail: what goes to quarantine is noticed late otherwise.
     pub(super) fn note<'a>(&self, outcomes: impl Iterator<Item = &'a DeliveryOutcome>) {
-        if let Some(failing) = self.tally.note(outcomes, Instant::now()) {
+        if let Some(failing) = self.tally.note(outcomes, Instant::now())
+            && self.delivers()
+        {
             self.warn_of(&failing);
         }
     }
@@ -226,9 +271,14 @@ impl DestinationRuntime {
 
     pub(super) async fn prepare(&self, batch: &[String]) -> Result<GuestPlan, CallFailure> {
         let mut call_log = CallLog::default();
-        let called = self.module.prepare(self.call(), batch, &mut call_log).await;
+        let called = self.module.prepare_for(self.call(), (self.export, batch), &mut call_log).await;
         self.log(&call_log);
         called.answer
+    }
+
+    /// The same for a look, of which nothing is logged.
+    pub(super) async fn prepare_quietly(&self, batch: &[String]) -> Result<GuestPlan, CallFailure> {
+        self.module.prepare(self.call(), batch, &mut CallLog::default()).await.answer
     }
 
     /// What a guest is told about its call. Its clock is the wall clock: signatures carry the time.
@@ -250,17 +300,22 @@ impl DestinationRuntime {
     pub(super) async fn classify(&self, answered: AnsweredRequest<'_>) -> Result<DeliveryVerdict, CallFailure> {
         let reading = Call { limits: &self.reader_limits, revision: READER_REVISION, ..self.call() };
         let mut call_log = CallLog::default();
-        let mut called = self.module.classify(reading, answered, &mut call_log).await;
+        let answered = (self.export, answered);
+        let mut called = self.module.classify_for(reading, answered, &mut call_log).await;
         if matches!(&called.answer, Err(CallFailure::Stopped { stop_reason, .. }) if *stop_reason != StopReason::Starved)
         {
             call_log = CallLog::default();
-            called = self.module.classify(self.call(), answered, &mut call_log).await;
+            called = self.module.classify_for(self.call(), answered, &mut call_log).await;
         }
         self.log(&call_log);
         called.answer
     }
 
     pub(super) fn log(&self, call_log: &CallLog) {
+        // Nothing of whoever is forgotten is kept.
+        if !self.delivers() {
+            return;
+        }
         self.page.write(call_log);
         for line in &call_log.lines {
             tracing::debug!(destination = self.name(), level = ?line.level, "{}", line.text);

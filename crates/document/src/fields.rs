@@ -40,9 +40,6 @@ pub enum SecretText {
 /// How `secret:NAME` as a whole text is read, by the name.
 pub type SecretTexts<'v> = &'v dyn Fn(&str) -> SecretText;
 
-/// How a text begins that names a secret.
-pub const SECRET_PREFIX: &str = "secret:";
-
 /// A map being read.
 pub struct Fields<'a> {
     file: &'a Path,

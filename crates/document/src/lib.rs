@@ -13,6 +13,8 @@ pub mod node;
 pub mod pointer;
 /// What is wrong with a document.
 pub mod problem;
+/// JSON in which texts name secrets.
+pub mod revealed;
 /// Sizes and times.
 pub mod units;
 /// YAML text to values that know their lines.

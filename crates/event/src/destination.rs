@@ -86,8 +86,10 @@ pub struct Delivery {
     pub duplicates: u64,
     /// Events that the far side can never take, of a destination without a ledger.
     pub rejected: Vec<Rejected>,
-    /// Events that the destination did not want, on purpose.
-    pub skipped: u64,
+    /// Events that the destination did not want, on purpose: indexes into [`Batch::events`].
+    pub skipped: Vec<usize>,
+    /// Events that wait for another try already: the batch came before. Indexes as well.
+    pub waiting: Vec<usize>,
     /// Events that could not be delivered yet and must not hold the others up.
     pub deferred: Vec<Deferred>,
     /// Things an operator should hear, one sentence each (a column widened, a cap reached).

@@ -14,6 +14,10 @@ pub mod digits;
 pub mod json;
 mod position;
 pub mod record;
+pub mod record_id;
+mod retry_mark;
+/// Whom an event is about.
+pub mod subject;
 pub mod time;
 pub mod undecoded;
 pub mod value;
@@ -21,6 +25,7 @@ pub mod value;
 pub mod destination;
 
 pub use position::{EventId, Position, PositionError, in_partition, partition_of};
+pub use retry_mark::{RetriedParts, RetryMark};
 
 /// The six kinds of event of the Segment specification. `alias` is legacy and still on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,8 +7,24 @@
 //!
 //! Version 1, in logs that were carried over, has nothing shared: version u8 · problem u8 · route u8 · zero u8 ·
 //! received_at_us i64 · the same texts, the generated message id third · the rest is the event.
+//!
+//! Version 4 has, in place of a `context`, what that is made of: see `record/carried.rs`.
+//!
+//! Before the own part a [`RetryMark`] may stand, when the event is in the log once more.
+//!
+//! In the place of the own part of a record that was erased stands an [`ErasedRecord`]: 5 u8 · flags u8 (1: nothing is shared, 2: it was a
+//! retry) · 2 zeros · job u32; where nothing is shared, received_at_us i64 and the source behind its length as u32. What follows means nothing.
 
-use super::EventKind;
+mod carried;
+mod erased;
+
+use std::borrow::Cow;
+
+use super::{EventKind, RetryMark};
+use carried::{CARRIED, CarriedOwn};
+
+pub use carried::{CarriedMessage, MessageOrigin, message_position};
+pub use erased::ErasedRecord;
 
 const VERSION: u8 = 2;
 /// Everything in one piece.
@@ -28,6 +44,8 @@ pub enum RecordProblem {
     TooLarge = 6,
     NotAnObject = 7,
     DuplicateKey = 8,
+    /// A message of which no event could be made: `event` is the message as it came, `context` says where it is from and why.
+    Unmappable = 9,
     // What is wrong beside the batch is wrong with every event of the request: it would be merged into each.
     SharedMalformed = 17,
     SharedNotUtf8 = 18,
@@ -39,7 +57,7 @@ pub enum RecordProblem {
 }
 
 impl RecordProblem {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Malformed,
         Self::NotUtf8,
         Self::LoneSurrogate,
@@ -48,6 +66,7 @@ impl RecordProblem {
         Self::TooLarge,
         Self::NotAnObject,
         Self::DuplicateKey,
+        Self::Unmappable,
         Self::SharedMalformed,
         Self::SharedNotUtf8,
         Self::SharedLoneSurrogate,
@@ -69,6 +88,7 @@ impl RecordProblem {
             Self::TooLarge => "event-too-large",
             Self::NotAnObject | Self::SharedNotAnObject => "not-an-object",
             Self::DuplicateKey | Self::SharedDuplicateKey => "duplicate-key",
+            Self::Unmappable => "unmappable",
         }
     }
 
@@ -84,6 +104,7 @@ impl RecordProblem {
             Self::TooLarge => "the event is larger than limits.event_bytes_max allows",
             Self::NotAnObject => "the event is not a JSON object",
             Self::DuplicateKey => "a field is named twice, and either winner would be an alteration",
+            Self::Unmappable => "the message cannot be mapped to an event; `reason` in the detail says why",
             Self::SharedMalformed => "`context`, `integrations` or `sentAt` beside the batch is not valid JSON",
             Self::SharedNotUtf8 => "`context`, `integrations` or `sentAt` beside the batch is not valid UTF-8",
             Self::SharedLoneSurrogate => {
@@ -114,7 +135,7 @@ pub struct Record<'a> {
     pub source: &'a str,
     /// The client's address as text; empty when unknown.
     pub ip: &'a str,
-    /// Made by the door when the event has no usable id; empty otherwise.
+    /// Made by the door, or the position of a message upstream, when the event has no usable id; empty otherwise.
     pub message_id: &'a str,
     /// The request's `sentAt`, for events without one of their own.
     pub sent_at: &'a str,
@@ -125,10 +146,24 @@ pub struct Record<'a> {
     pub event: &'a [u8],
 }
 
+/// A record as it was read: what it borrows from the log, and texts that follow from what the log has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedRecord<'a> {
+    record: Record<'a>,
+    made: Option<MadeTexts>,
+}
+
+/// What a record of a carried message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MadeTexts {
+    message_id: String,
+    context: String,
+}
+
 /// The record cannot be read: written by a newer version, or damaged in a way that its checksum missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    #[error("the record has version {0}; this build reads versions {FLAT} and {VERSION}")]
+    #[error("the record has version {0}; this build reads versions {FLAT}, {VERSION} and {CARRIED}")]
     Version(u8),
     #[error("the record is cut short or holds a value out of range")]
     Broken,
@@ -175,8 +210,15 @@ impl<'a> Record<'a> {
         out.extend_from_slice(self.event);
     }
 
-    /// Reads a record back from what it shares with others and what is its own.
-    pub fn read(shared: &'a [u8], own: &'a [u8]) -> Result<Self, Unreadable> {
+    /// Appends what is this event's alone, when it was in this message: what its `context` and its id follow from in place of both. The shared
+    /// part is that of the message's origin. `reason` says why it is no event.
+    pub fn write_carried(&self, message: &CarriedMessage<'_>, reason: Option<&str>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[CARRIED, self.problem.map_or(0, |problem| problem as u8)]);
+        message.write_own(self.received_at_us, reason, self.message_id, out);
+        out.extend_from_slice(self.event);
+    }
+
+    fn read(shared: &'a [u8], own: &'a [u8]) -> Result<Self, Unreadable> {
         if shared.is_empty() {
             return Self::read_flat(own);
         }
@@ -226,6 +268,72 @@ impl<'a> Record<'a> {
             integrations,
             event: texts.0,
         })
+    }
+}
+
+impl<'a> LoggedRecord<'a> {
+    /// Reads a record back from what it shares with others and what is its own. A mark that it is a retry is passed over.
+    ///
+    /// # Errors
+    /// A newer build wrote it, or it is damaged.
+    pub fn read(shared: &'a [u8], own: &'a [u8]) -> Result<Self, Unreadable> {
+        let (_, own) = RetryMark::split(own).ok_or(Unreadable::Broken)?;
+        if shared.first() == Some(&CARRIED) {
+            return Self::read_carried(shared, own);
+        }
+        Record::read(shared, own).map(|record| Self { record, made: None })
+    }
+
+    /// The id that was made for the event, empty where none was, and the bytes of the event. Nothing else of the record is made.
+    pub(super) fn id_and_event(shared: &'a [u8], own: &'a [u8]) -> Option<(Cow<'a, str>, &'a [u8])> {
+        let (_, own) = RetryMark::split(own)?;
+        if shared.first() == Some(&CARRIED) {
+            let ([version, _], rest) = own.split_first_chunk::<2>()?;
+            if *version != CARRIED {
+                return None;
+            }
+            let (fixed, texts) = shared.split_at_checked(FIXED_BYTES)?;
+            let (_, origin) = MessageOrigin::read(fixed[1] != 0, texts)?;
+            let own = CarriedOwn::read(origin, received_at(fixed).ok()?, rest)?;
+            return Some((own.message_id.into(), own.event));
+        }
+        Record::read(shared, own).ok().map(|record| (record.message_id.into(), record.event))
+    }
+
+    fn read_carried(shared: &'a [u8], own: &'a [u8]) -> Result<Self, Unreadable> {
+        let (fixed, texts) = shared.split_at_checked(FIXED_BYTES).ok_or(Unreadable::Broken)?;
+        let ([version, code], own) = own.split_first_chunk::<2>().ok_or(Unreadable::Broken)?;
+        if *version != CARRIED {
+            return Err(Unreadable::Version(*version));
+        }
+        let received_at_us = received_at(fixed)?;
+        let (source, origin) = MessageOrigin::read(fixed[1] != 0, texts).ok_or(Unreadable::Broken)?;
+        let own = CarriedOwn::read(origin, received_at_us, own).ok_or(Unreadable::Broken)?;
+        let context = own.message.context(own.reason);
+        let record = Record {
+            problem: problem(*code)?,
+            route: None,
+            received_at_us,
+            source,
+            ip: "",
+            message_id: "",
+            sent_at: "",
+            context: b"",
+            integrations: b"",
+            event: own.event,
+        };
+        Ok(Self { record, made: Some(MadeTexts { message_id: own.message_id, context }) })
+    }
+
+    /// The record with all of its texts.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        match &self.made {
+            None => self.record,
+            Some(MadeTexts { message_id, context }) => {
+                Record { message_id, context: context.as_bytes(), ..self.record }
+            }
+        }
     }
 }
 
@@ -292,21 +400,78 @@ mod tests {
         }
     }
 
+    fn read<'a>(shared: &'a [u8], own: &'a [u8]) -> Result<Record<'a>, Unreadable> {
+        LoggedRecord::read(shared, own).map(|read| read.record)
+    }
+
+    fn message() -> CarriedMessage<'static> {
+        let origin = MessageOrigin {
+            kind: "kafka",
+            place_field: "offset",
+            has_numbers: true,
+            topic: "orders",
+            topic_mark: "1f2e3d4c",
+            partition: "3",
+        };
+        let headers = vec![("ce-id", "1")];
+        CarriedMessage { origin, at: "17".into(), published_at_us: Some(1_000), key: Some(b"k"), headers }
+    }
+
+    #[test]
+    fn a_carried_record_reads_as_one_that_has_the_whole_text() {
+        for (reason, problem, id) in [
+            (None, None, "orders@1f2e3d4c/3/17:2"),
+            (None, None, ""),
+            (None, Some(RecordProblem::TooLarge), "own"),
+            (Some("it is blue"), Some(RecordProblem::Unmappable), "orders@1f2e3d4c/3/17"),
+        ] {
+            let context = message().context(reason);
+            let whole = Record {
+                problem,
+                route: None,
+                received_at_us: 5_000,
+                source: "hooks",
+                ip: "",
+                message_id: id,
+                sent_at: "",
+                context: context.as_bytes(),
+                integrations: b"",
+                event: b"{}",
+            };
+            let (mut shared, mut own) = (Vec::new(), Vec::new());
+            message().origin.write_shared("hooks", 5_000, &mut shared);
+            Record { context: b"", ..whole }.write_carried(&message(), reason, &mut own);
+            assert_eq!(LoggedRecord::read(&shared, &own).unwrap().record(), whole);
+            for cut in 1..shared.len() {
+                assert!(LoggedRecord::read(&shared[..cut], &own).is_err(), "{cut}");
+            }
+            for cut in 0..own.len() - 2 {
+                assert!(LoggedRecord::read(&shared, &own[..cut]).is_err(), "{cut}");
+            }
+            // Written once more, as a retry is, it has the whole text.
+            let (mut shared_again, mut own_again) = (Vec::new(), Vec::new());
+            whole.write_shared(&mut shared_again);
+            whole.write_own(&mut own_again);
+            assert_eq!(read(&shared_again, &own_again), Ok(whole));
+            assert_eq!(LoggedRecord::read(&shared, &own_again), Err(Unreadable::Version(VERSION)));
+        }
+    }
+
     #[test]
     fn what_is_written_is_read_and_damage_is_an_error() {
         let (mut shared, mut own) = (Vec::new(), Vec::new());
         record().write_shared(&mut shared);
         record().write_own(&mut own);
         assert_eq!((shared.len(), own.len()), (record().shared_len(), record().own_len()));
-        assert_eq!(Record::read(&shared, &own), Ok(record()));
+        assert_eq!(read(&shared, &own), Ok(record()));
         for cut in 1..shared.len() {
-            assert!(Record::read(&shared[..cut], &own).is_err(), "{cut}");
+            assert!(read(&shared[..cut], &own).is_err(), "{cut}");
         }
         for cut in 0..own.len() - 3 {
-            assert!(Record::read(&shared, &own[..cut]).is_err(), "{cut}");
+            assert!(read(&shared, &own[..cut]).is_err(), "{cut}");
         }
         own[0] = 9;
-        assert_eq!(Record::read(&shared, &own), Err(Unreadable::Version(9)));
+        assert_eq!(read(&shared, &own), Err(Unreadable::Version(9)));
     }
 
     #[test]
@@ -319,9 +484,9 @@ mod tests {
             flat.extend_from_slice(text.as_bytes());
         }
         flat.extend_from_slice(&[0xff, 0, 1]);
-        assert_eq!(Record::read(b"", &flat), Ok(record()));
+        assert_eq!(read(b"", &flat), Ok(record()));
         for cut in 0..flat.len() - 3 {
-            assert!(Record::read(b"", &flat[..cut]).is_err(), "{cut}");
+            assert!(read(b"", &flat[..cut]).is_err(), "{cut}");
         }
     }
 }

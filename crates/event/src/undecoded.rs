@@ -11,7 +11,7 @@ use regex::bytes::Regex;
 
 use super::decode::DEPTH_MAX;
 use super::json;
-use super::record::Record;
+use super::record::{Record, RecordProblem};
 
 /// Stands where a write key stood.
 const REMOVED: &[u8] = b"\"[removed]\"";
@@ -75,6 +75,26 @@ pub fn without_write_key(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The bytes of an event that cannot be decoded: without the write key, unless they are a message of somebody who knows of none.
+#[must_use]
+pub fn kept(record: &Record<'_>) -> Vec<u8> {
+    match record.problem {
+        Some(RecordProblem::Unmappable) => record.event.to_vec(),
+        _ => without_write_key(record.event),
+    }
+}
+
+/// By what it is told from others: the bytes themselves, so that a retry of them is the same event. A message has a position for that.
+#[must_use]
+pub fn identity(record: &Record<'_>) -> Vec<u8> {
+    match record.problem {
+        Some(RecordProblem::Unmappable) if !record.message_id.is_empty() => {
+            [b"\0message", record.message_id.as_bytes()].concat()
+        }
+        _ => [b"\0raw", record.event].concat(),
+    }
+}
+
 /// What the request said beside the event, as JSON text: `context`, `integrations`, `sentAt`; or all of it under
 /// `shared`, when that is what is wrong. `None` when there was nothing.
 #[must_use]
@@ -83,7 +103,7 @@ pub fn beside(record: &Record<'_>) -> Option<String> {
     let mut add = |name: &str, value: Value| {
         beside.insert(name.to_owned(), value);
     };
-    if record.problem.is_some_and(super::record::RecordProblem::is_shared) {
+    if record.problem.is_some_and(RecordProblem::is_shared) {
         add("shared", exact(record.context));
     } else {
         for (name, text) in [("context", record.context), ("integrations", record.integrations)] {
@@ -132,5 +152,31 @@ mod tests {
         }
         assert_eq!(without_write_key(b"\xff{\"writeKey\":\"\xfe\"}"), b"\xff{\"writeKey\":\"[removed]\"}");
         assert_eq!(cut("[1]"), "[1]");
+    }
+
+    #[test]
+    fn a_message_stays_as_it_came_and_is_told_from_others_by_its_position() {
+        let event = br#"{"writeKey":"theirs"}"#;
+        let record = |problem, message_id| Record {
+            problem: Some(problem),
+            route: None,
+            received_at_us: 0,
+            source: "hooks",
+            ip: "",
+            message_id,
+            sent_at: "",
+            context: br#"{"webhook":{"reason":"it is blue"}}"#,
+            integrations: b"",
+            event,
+        };
+        let message = record(RecordProblem::Unmappable, "d-1");
+        assert_eq!(kept(&message), event);
+        assert_eq!(identity(&message), b"\0messaged-1");
+        assert_eq!(beside(&message).as_deref(), Some(r#"{"context":{"webhook":{"reason":"it is blue"}}}"#));
+        let nameless = record(RecordProblem::Unmappable, "");
+        assert_eq!(identity(&nameless), [b"\0raw", &event[..]].concat());
+        let other = record(RecordProblem::Malformed, "made");
+        assert_eq!(kept(&other), br#"{"writeKey":"[removed]"}"#);
+        assert_eq!(identity(&other), identity(&nameless));
     }
 }

@@ -18,14 +18,20 @@
 //!
 //! `docs/reliability.md` says what each kind of damage leads to.
 
+mod archive;
 mod carry;
 mod ending;
+mod erase;
+mod fetched;
 mod file;
 mod first_format;
 mod frame;
+mod held;
 mod inspect;
 mod key;
+mod key_index;
 mod lanes;
+mod look_up;
 mod manifest;
 mod plan;
 mod preamble;
@@ -37,22 +43,33 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tokio::sync::{oneshot, watch};
 
+pub use archive::{ArchivedPlaces, SealedFile};
+pub use erase::ERASED_SPARE_BYTES;
+use fetched::FetchedSegment;
 use frame::FrameEnd;
 pub use frame::Frames;
-pub use inspect::{LogReport, Overview, overview, verify};
+pub use held::{HeldLog, hold};
+pub use inspect::{LogReport, Overview, overview, read_newest, verify};
 use key::LogKey;
+use key_index::KeyIndex;
+pub use key_index::RecordKey;
+pub use look_up::FOUND_MAX;
 use manifest::LogManifest;
 pub use reader::SegmentLogReader;
 pub use recover::Recovery;
 use storage::{Disk, FileHandle, Home};
 
-use crate::{AppendError, Appending, Log, LogDamage, LogEntry, LogError, LogReader, ReadChunk, Trimmed};
+use crate::{
+    AppendError, Appending, ErasedPart, Eraser, FoundRecords, Log, LogDamage, LogEntry, LogError, LogReader, ReadChunk,
+    Trimmed,
+};
 
 /// Sizes and bounds of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +160,14 @@ struct LogInner {
     segments: Mutex<Segments>,
     /// Held while the manifest is written.
     manifest: Mutex<()>,
+    /// Held while the index of a segment is written.
+    making_index: Mutex<()>,
+    /// Of the segment that is being written, as far as somebody has looked.
+    open_index: Mutex<KeyIndex>,
+    /// Held while a segment is written anew.
+    erasing: Mutex<()>,
+    /// How often one was.
+    erasures: AtomicU64,
     bytes_appended: AtomicU64,
     syncs: AtomicU64,
 }
@@ -150,6 +175,8 @@ struct LogInner {
 #[derive(Default)]
 struct PendingAppend {
     lanes: lanes::Lanes,
+    /// Those who wait for the segment being written to be sealed.
+    seals: Vec<oneshot::Sender<Result<u64, AppendError>>>,
     closed: bool,
 }
 
@@ -167,6 +194,10 @@ struct Segments {
     /// Its durable bytes, and the offset behind their last record.
     active_bytes: u64,
     active_end: u64,
+    /// Segments that the log has given up and that were fetched from the archive.
+    fetched: BTreeMap<u64, FetchedSegment>,
+    /// What can be read with the help of the archive; `None` where there is none.
+    archived: Option<Range<u64>>,
 }
 
 /// A segment that is written no more.
@@ -190,6 +221,10 @@ impl Segments {
     fn bytes(&self) -> u64 {
         let there = self.sealed.values().filter(|sealed| !sealed.missing);
         there.map(|sealed| sealed.bytes).sum::<u64>() + self.active_bytes
+    }
+
+    fn oldest(&self) -> u64 {
+        self.sealed.keys().next().copied().unwrap_or(self.active)
     }
 }
 
@@ -217,8 +252,14 @@ impl SegmentLog {
         let wish = recover::RecoveryWish { floor, now_us, segment_bytes: settings.segment_bytes };
         let recover::Opened { key, tail, recovery } = recover::open(&home, wish)?;
         let FrameEnd { base, position, next, .. } = tail.end;
-        let segments =
-            Segments { sealed: recovery.sealed.clone(), active: base, active_bytes: position, active_end: next };
+        let segments = Segments {
+            sealed: recovery.sealed.clone(),
+            active: base,
+            active_bytes: position,
+            active_end: next,
+            fetched: BTreeMap::new(),
+            archived: None,
+        };
         let inner = Arc::new(LogInner {
             home,
             key,
@@ -230,6 +271,10 @@ impl SegmentLog {
             committed: watch::Sender::new(next),
             segments: Mutex::new(segments),
             manifest: Mutex::new(()),
+            making_index: Mutex::new(()),
+            open_index: Mutex::new(KeyIndex::new(base)),
+            erasing: Mutex::new(()),
+            erasures: AtomicU64::new(0),
             bytes_appended: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
         });
@@ -276,8 +321,7 @@ impl SegmentLog {
     /// The oldest offset that can still be read.
     #[must_use]
     pub fn oldest(&self) -> u64 {
-        let segments = lock(&self.inner.segments);
-        segments.sealed.keys().next().copied().unwrap_or(segments.active)
+        lock(&self.inner.segments).oldest()
     }
 
     /// Bytes on disk, sealed and active.
@@ -300,6 +344,32 @@ impl SegmentLog {
         SegmentLogReader::new(Arc::clone(&self.inner), offset)
     }
 
+    /// Has the segment being written sealed, if it holds a record; waits for it. Answers the offset below which everything is sealed.
+    ///
+    /// # Errors
+    /// The log takes nothing more, or no new segment can be made for now.
+    pub fn seal(&self) -> Result<u64, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut pending = lock(&self.inner.pending);
+            if self.inner.poisoned.load(Ordering::Acquire) {
+                return Err(AppendError::Poisoned);
+            }
+            if pending.closed {
+                return Err(AppendError::Closed);
+            }
+            pending.seals.push(reply);
+            self.inner.arrived.notify_one();
+        }
+        answer.blocking_recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// The sealed segments, oldest first.
+    #[must_use]
+    pub fn sealed(&self) -> Vec<Range<u64>> {
+        lock(&self.inner.segments).sealed.iter().map(|(base, sealed)| *base..sealed.end).collect()
+    }
+
     /// Takes no further appends; the writer finishes what waits and ends.
     pub fn close(&self) {
         lock(&self.inner.pending).closed = true;
@@ -312,9 +382,17 @@ impl SegmentLog {
     /// # Errors
     /// A file could not be removed.
     pub fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
+        self.trim_below((floor, u64::MAX), now_us)
+    }
+
+    /// The same, and nothing from offset `to` on.
+    ///
+    /// # Errors
+    /// A file could not be removed.
+    pub fn trim_below(&self, (floor, to): (u64, u64), now_us: i64) -> Result<Trimmed, LogError> {
         // The manifest first: a file that it names and that is gone would be a loss.
         let _manifest = lock(&self.inner.manifest);
-        let (gone, trimmed) = self.due(floor, now_us);
+        let (gone, trimmed) = self.due((floor, to), now_us);
         if gone.is_empty() {
             return Ok(trimmed);
         }
@@ -328,11 +406,15 @@ impl SegmentLog {
         lock(&self.inner.segments).sealed.retain(|base, _| !gone.contains_key(base));
         // What cannot be removed now is removed when the log opens.
         gone.keys().try_for_each(|base| home.remove(&file::name(*base)))?;
+        for base in gone.keys() {
+            // One that stays is removed when the next index is made.
+            let _ = home.remove(&key_index::name(*base));
+        }
         Ok(trimmed)
     }
 
-    /// The oldest segments that may go.
-    fn due(&self, floor: u64, now_us: i64) -> (BTreeMap<u64, SealedSegments>, Trimmed) {
+    /// The oldest segments that may go, of those that end at `to` or before.
+    fn due(&self, (floor, to): (u64, u64), now_us: i64) -> (BTreeMap<u64, SealedSegments>, Trimmed) {
         let settings = &self.inner.settings;
         let mut trimmed = Trimmed::default();
         let mut gone = BTreeMap::new();
@@ -343,8 +425,14 @@ impl SegmentLog {
             let old = now_us.saturating_sub(sealed.sealed_at_us) > settings.retention_age_us;
             let due = old || total > settings.retention_bytes;
             let forced = settings.hard_cap_bytes.is_some_and(|cap| total > cap);
-            if !(passed && due || forced) {
+            let archived = segments.archived.as_ref();
+            let is_archived = sealed.missing || archived.is_none_or(|archived| sealed.end <= archived.end);
+            if !(passed && due && is_archived || forced) || sealed.end > to {
                 break;
+            }
+            if !is_archived {
+                let from = trimmed.unarchived.map_or(*base, |(from, _)| from);
+                trimmed.unarchived = Some((from, sealed.end));
             }
             if !passed {
                 trimmed.records_lost += sealed.end - floor.max(*base).min(sealed.end);
@@ -385,16 +473,49 @@ impl Log for SegmentLog {
         self.oldest()
     }
 
+    fn readable_from(&self) -> u64 {
+        self.readable_from()
+    }
+
     fn records(&self, from: u64, to: u64) -> u64 {
         to.saturating_sub(from)
     }
 
     fn reader(&self, offset: u64) -> Result<Box<dyn LogReader>, LogError> {
-        Ok(Box::new(self.reader(offset)?))
+        Ok(Box::new(self.reader_near(offset)?))
     }
 
-    fn trim(&self, floor: u64, now_us: i64) -> Result<Trimmed, LogError> {
-        self.trim(floor, now_us)
+    fn due_to(&self, floor: u64, now_us: i64) -> u64 {
+        let (gone, _) = self.due((floor, u64::MAX), now_us);
+        gone.values().next_back().map_or(0, |last| last.end)
+    }
+
+    fn trim_below(&self, floor_and_to: (u64, u64), now_us: i64) -> Result<Trimmed, LogError> {
+        self.trim_below(floor_and_to, now_us)
+    }
+
+    fn index_one(&self, key_of: RecordKey, is_over: &dyn Fn() -> bool) -> Result<bool, LogError> {
+        self.index_one(key_of, is_over)
+    }
+
+    fn find_key(&self, key: &[u8], key_of: RecordKey, is_over: &dyn Fn() -> bool) -> Result<FoundRecords, LogError> {
+        self.find_key(key, key_of, is_over)
+    }
+
+    fn seal(&self) -> Result<u64, AppendError> {
+        self.seal()
+    }
+
+    fn sealed(&self) -> Vec<Range<u64>> {
+        self.sealed()
+    }
+
+    fn erase(&self, first: u64, eraser: &mut dyn Eraser) -> Result<Option<ErasedPart>, LogError> {
+        erase::segment(&self.inner, first, eraser)
+    }
+
+    fn erasures(&self) -> u64 {
+        self.inner.erasures.load(Ordering::Acquire)
     }
 
     fn size_bytes(&self) -> u64 {

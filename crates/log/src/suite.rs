@@ -188,6 +188,10 @@ fn what_every_cursor_has_passed_goes_and_is_not_read_in_silence() {
         }
         let before = log.size_bytes();
         assert_eq!(log.trim(0, i64::MAX).unwrap().segments, 0, "somebody has not passed them");
+        let due_to = log.due_to(300, i64::MAX);
+        assert!(due_to > 0 && due_to <= 300);
+        let before_due = log.trim_below((300, due_to - 1), i64::MAX).unwrap();
+        assert!(log.oldest() < due_to, "{before_due:?}");
         let trimmed = log.trim(300, i64::MAX).unwrap();
         assert!(trimmed.segments > 0 && trimmed.records_lost == 0 && log.size_bytes() < before);
         let oldest = log.oldest();

@@ -26,6 +26,7 @@ const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const SERVING: u8 = 2;
 const WRITING: u8 = 3;
+const HANDSHAKE: u8 = 4;
 
 /// One connection of a port.
 pub(super) struct Connection {
@@ -50,6 +51,8 @@ pub(super) struct Connection {
     stalled_since: AtomicU64,
     stalled_bytes: AtomicU64,
     written_at: AtomicU64,
+    /// The port stops.
+    stopping: AtomicBool,
 }
 
 /// What the task of a connection is told.
@@ -98,8 +101,9 @@ impl Connection {
             stalled_since: AtomicU64::new(0),
             stalled_bytes: AtomicU64::new(0),
             written_at: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
         };
-        connection.enter(IDLE);
+        connection.enter(if peer.over_tls { HANDSHAKE } else { IDLE });
         connection
     }
 
@@ -114,8 +118,16 @@ impl Connection {
 
     /// Tells its task.
     pub(super) fn tell(&self, signal: Signal) {
+        if signal == Signal::Stop {
+            self.stopping.store(true, Relaxed);
+        }
         self.signals.fetch_or(signal as u8, AcqRel);
         self.task.wake();
+    }
+
+    /// Whether the port stops: what could go on for ever ends.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 
     /// Has what is told from now on wake its task.
@@ -127,6 +139,16 @@ impl Connection {
     pub(super) fn heard(&self, signal: Signal) -> bool {
         let bit = signal as u8;
         self.signals.load(Acquire) & bit != 0 && self.signals.fetch_and(!bit, AcqRel) & bit != 0
+    }
+
+    /// The TLS handshake is not over.
+    pub(super) fn is_shaking_hands(&self) -> bool {
+        self.phase.load(Relaxed) == HANDSHAKE
+    }
+
+    /// The TLS handshake is over, and the first request is waited for.
+    pub(super) fn shook_hands(&self) {
+        self.enter(IDLE);
     }
 
     /// Bytes have come.
@@ -219,6 +241,10 @@ impl Connection {
 
     /// What its task is to be told when its client has taken too long.
     pub(super) fn overdue(&self, now: u64, limits: &ConnectionLimits) -> Option<Signal> {
+        if self.is_shaking_hands() {
+            let age = now.saturating_sub(self.phase_since.load(Relaxed));
+            return (age > millis(limits.handshake_timeout)).then_some(Signal::Close);
+        }
         let stalled_since = self.stalled_since.load(Relaxed);
         if stalled_since != 0 {
             let stalled = now.saturating_sub(stalled_since);
@@ -249,8 +275,9 @@ impl Connection {
     pub(super) fn idleness(&self, now: u64) -> Option<Idleness> {
         let age = now.saturating_sub(self.phase_since.load(Relaxed));
         let phase = self.phase.load(Relaxed);
-        let is_newcomer = !self.served.load(Relaxed) && matches!(phase, IDLE | HEAD);
+        let is_newcomer = !self.served.load(Relaxed) && matches!(phase, IDLE | HEAD | HANDSHAKE);
         let (waited_ms, weight) = match phase {
+            HANDSHAKE => (age, WEIGHT_OF_NEWCOMERS),
             SERVING if self.is_worked_on() => return None,
             // Progress of an answer counts for its client, but not that of a body: every drip would be progress.
             _ if self.is_stalled() => (now.saturating_sub(self.written_at.load(Relaxed)), WEIGHT_OF_REQUESTS),
@@ -285,7 +312,7 @@ mod tests {
 
     fn connection() -> Connection {
         let address = "192.0.2.1:1".parse().unwrap();
-        Connection::new(Peer { address, local: address }, None, Instant::now())
+        Connection::new(Peer { address, local: address, over_tls: false }, None, Instant::now())
     }
 
     #[test]
@@ -311,6 +338,23 @@ mod tests {
         assert_eq!((fresh.overdue(soon, &limits), fresh.overdue(late, &limits)), (None, Some(Signal::Close)));
         fresh.flushed();
         assert_eq!((fresh.overdue(59_000, &limits), fresh.overdue(61_000, &limits)), (None, Some(Signal::Close)));
+    }
+
+    #[test]
+    fn a_handshake_has_an_end_whatever_comes_of_it() {
+        let limits = ConnectionLimits::default();
+        let address = "192.0.2.1:1".parse().unwrap();
+        let new = Connection::new(Peer { address, local: address, over_tls: true }, None, Instant::now());
+        // Each byte is progress, and an answer that is not read is none; the end is the same.
+        new.read();
+        new.stalls();
+        assert_eq!((new.overdue(9_000, &limits), new.overdue(11_000, &limits)), (None, Some(Signal::Close)));
+        assert!(new.idleness(2_000).is_some_and(|idleness| idleness.is_silent_newcomer()));
+        new.flushed();
+        assert!(new.is_shaking_hands());
+        new.shook_hands();
+        assert!(!new.is_shaking_hands());
+        assert_eq!((new.overdue(9_000, &limits), new.overdue(11_000, &limits)), (None, Some(Signal::Close)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Connections: one server loop for every port, with limits in both directions; and for those that we make, one trust for
-//! TLS and one way to set up an HTTP client.
+//! TLS and one way to set up an HTTP client. A port speaks TLS where it is given files for that.
 //!
 //! Nouns: a **port** (a bound listener), a **connection** (a socket, and how far its client has come), the **phase** of a
-//! connection (idle, sending a head, being served, being written to), the **table** (all connections of a port), a
+//! connection (shaking hands, idle, sending a head, being served, being written to), the **table** (all connections of a port), a
 //! **caller** (an address, IPv6 by its /64).
 //!
 //! Guarantees:
@@ -12,6 +12,7 @@
 //! * Every wait for a client has an end: for a head, for the next request, for a body (progress and a least rate), for
 //!   room to write an answer (the same).
 //! * While an answer waits to be written, nothing more is read: a client that pipelines and never reads costs one buffer.
+//! * A TLS handshake has one end, however slow, and those that are not over have places of their own: the longest gives way.
 //! * A stop ends every connection in a time of its own, whatever the clients do.
 //! * Without a free file descriptor the idlest connections are closed, and the loop goes on.
 //!
@@ -23,8 +24,11 @@ mod callers;
 mod connection;
 pub mod descriptors;
 mod io;
+mod port_tls;
+mod reply;
 mod serve;
 mod table;
+mod tls_files;
 /// The way out: requests to far hosts on behalf of guests, checked, signed and bounded.
 pub mod outbound;
 pub mod trust;
@@ -34,19 +38,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket};
 
 pub use address::{Caller, Network};
 pub use body::RequestBody;
 pub use callers::{InFlight, StartedCall, WrongTries};
+pub use port_tls::{PortTls, TlsLook};
+pub use reply::{ReplyBody, ReplyError};
 use table::ConnectionTable;
+pub use tls_files::{OwnCertificateError, ServedCertificate, TlsFiles, TlsFilesError};
 pub use web::{Proxies, ProxyError, WebSettings};
 
-/// What every client gets: a small body, whole.
-pub type HttpReply = Response<Full<Bytes>>;
+/// What a client gets.
+pub type HttpReply = Response<ReplyBody>;
 
 /// Limits of one port's connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,10 @@ pub struct ConnectionLimits {
     pub connections_max: usize,
     /// Connections at once of one caller; addresses of `trusted` have no such limit.
     pub connections_address_max: usize,
+    /// From the beginning of a connection to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
+    /// TLS handshakes at once.
+    pub handshakes_max: usize,
     /// How long connections may take to end at a stop.
     pub stop_timeout: Duration,
 }
@@ -79,6 +88,8 @@ impl Default for ConnectionLimits {
             rate_min: 500,
             connections_max: 4096,
             connections_address_max: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 512,
             stop_timeout: Duration::from_secs(3),
         }
     }
@@ -91,6 +102,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Our end: the address that the client has reached.
     pub local: SocketAddr,
+    /// The client speaks TLS, and not to a proxy before us.
+    pub over_tls: bool,
 }
 
 /// What a port serves.
@@ -109,6 +122,7 @@ const BACKLOG: u32 = 4096;
 pub struct Port {
     listener: TcpListener,
     table: Arc<ConnectionTable>,
+    tls: Option<Arc<PortTls>>,
 }
 
 impl Port {
@@ -121,7 +135,13 @@ impl Port {
         socket.set_reuseaddr(true)?;
         socket.bind(listen)?;
         let listener = socket.listen(BACKLOG)?;
-        Ok(Self { listener, table: Arc::new(ConnectionTable::new(limits, trusted)) })
+        Ok(Self { listener, table: Arc::new(ConnectionTable::new(limits, trusted)), tls: None })
+    }
+
+    /// The same, over TLS where that is given.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<PortTls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address that it listens on, with the port that was chosen.

@@ -15,15 +15,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_process::clock;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connection::{Connection, Signal};
 use super::io::Socket;
+use super::port_tls::PortTls;
 use super::table::ConnectionPlace;
-use super::{HttpReply, Port, RequestBody, Service};
+use super::{HttpReply, Peer, Port, RequestBody, Service};
 
 /// How often waits are looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
@@ -41,7 +42,7 @@ impl Port {
     /// Serves until `stop` turns true; then takes no new connection and waits for the requests in flight, up to
     /// `stop_timeout`.
     pub async fn run<S: Service>(self, service: Arc<S>, mut stop: watch::Receiver<bool>) {
-        let Self { listener, table } = self;
+        let Self { listener, table, tls } = self;
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = ToldAcceptErrors::default();
@@ -61,20 +62,27 @@ impl Port {
                             "the clock of this machine is before 1970 or beyond 9999; requests are answered with 503 until it is right"
                         );
                     }
-                    tokio::spawn(refuse_for_the_clock(stream));
+                    // Where TLS is spoken an answer would need a handshake, and that the right time.
+                    if tls.is_none() {
+                        tokio::spawn(refuse(stream, "503 Service Unavailable\r\nretry-after: 30", WRONG_CLOCK));
+                    }
                     continue;
                 }
                 Ok((stream, address)) => {
                     let Ok(local) = stream.local_addr() else { continue };
-                    match table.admit(address, local) {
-                        Some(place) => drop(tokio::spawn(serve(stream, place, Arc::clone(&service)))),
-                        None if told.is_due() => {
+                    let service = Arc::clone(&service);
+                    match (table.admit(Peer { address, local, over_tls: tls.is_some() }), &tls) {
+                        (Some(place), None) => drop(tokio::spawn(serve_plain(stream, place, service))),
+                        (Some(place), Some(tls)) => {
+                            drop(tokio::spawn(serve_over_tls(stream, place, service, Arc::clone(tls))));
+                        }
+                        (None, _) if told.is_due() => {
                             tracing::warn!(
                                 connections_max = table.limits.connections_max,
                                 "all connections are busy; new ones are closed (limits.connections_max)"
                             );
                         }
-                        None => {}
+                        (None, _) => {}
                     }
                     continue;
                 }
@@ -110,24 +118,36 @@ fn clock_can_be_told() -> bool {
     (0..clock::LATEST_US).contains(&clock::now_us())
 }
 
-/// How long a client that is refused for the clock may go on sending before its connection is closed.
+/// How long a client that is refused by hand may go on sending before its connection is closed.
 const REFUSED_MAX: Duration = Duration::from_secs(2);
-const REFUSAL: &str = concat!(
+const WRONG_CLOCK: &str = concat!(
     r#"{"error":"the clock of the server is wrong; nothing was accepted","code":"wrong-clock","#,
     r#""message":"the clock of the server is wrong; nothing was accepted"}"#
 );
+/// In the words of both ports: as SDKs read an error, and as a problem of RFC 9457.
+const WITHOUT_TLS: &str = concat!(
+    r#"{"error":"this port speaks TLS: use https://; nothing was accepted","code":"tls-required","#,
+    r#""message":"this port speaks TLS: use https://; nothing was accepted","#,
+    r#""type":"urn:tidegate:problem:tls-required","title":"Bad Request","status":400,"#,
+    r#""detail":"this port speaks TLS; nothing was accepted","fix":"use https://"}"#
+);
 
-/// Answers by hand: later, when the clock is right.
-async fn refuse_for_the_clock(mut stream: TcpStream) {
+/// Answers by hand with a status, perhaps with a header behind it, and a body.
+async fn refuse(mut stream: TcpStream, status: &str, body: &str) {
     let reply = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\nretry-after: 30\r\n\
-         connection: close\r\ncontent-length: {}\r\n\r\n{REFUSAL}",
-        REFUSAL.len()
+        "HTTP/1.1 {status}\r\ncontent-type: application/json; charset=utf-8\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
     );
+    if let Ok(Ok(())) = tokio::time::timeout(REFUSED_MAX, stream.write_all(reply.as_bytes())).await {
+        leave(stream).await;
+    }
+}
+
+/// Ends a connection whose client was told why. What it is still sending is read, so that it finds that and no broken connection.
+async fn leave(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let work = async {
-        stream.write_all(reply.as_bytes()).await?;
         stream.shutdown().await?;
-        // What the client is still sending is read, so that it finds the answer and no broken connection.
         let mut unwanted = [0; 4096];
         while stream.read(&mut unwanted).await? > 0 {}
         Ok::<(), io::Error>(())
@@ -154,9 +174,53 @@ impl ToldAcceptErrors {
     }
 }
 
-/// One connection, to its end.
-async fn serve<S: Service>(stream: TcpStream, place: ConnectionPlace, service: Arc<S>) {
+/// One connection without TLS, to its end.
+async fn serve_plain<S: Service>(stream: TcpStream, place: ConnectionPlace, service: Arc<S>) {
     let _ = stream.set_nodelay(true);
+    let socket = Socket::new(stream, Arc::clone(&place.connection));
+    serve(socket, &place, service).await;
+}
+
+/// One connection over TLS, to its end.
+async fn serve_over_tls<S: Service>(stream: TcpStream, place: ConnectionPlace, service: Arc<S>, tls: Arc<PortTls>) {
+    let _ = stream.set_nodelay(true);
+    let connection = &place.connection;
+    let mut first = [0_u8];
+    let Some(Ok(1)) = unless_ended(connection, stream.peek(&mut first)).await else { return };
+    // HTTP begins with the name of its method, and TLS with a byte that is no letter.
+    if first.iter().all(u8::is_ascii_uppercase) {
+        unless_ended(connection, refuse(stream, "400 Bad Request", WITHOUT_TLS)).await;
+        return;
+    }
+    let socket = Socket::new(stream, Arc::clone(connection));
+    match unless_ended(connection, tls.acceptor().accept(socket).into_fallible()).await {
+        Some(Ok(stream)) => {
+            place.shook_hands();
+            serve(stream, &place, service).await;
+        }
+        Some(Err((error, socket))) => {
+            tls.note_failed(&error, connection.peer.address);
+            unless_ended(connection, leave(socket)).await;
+        }
+        None => {}
+    }
+}
+
+/// What comes of `work`; nothing where the connection is to be closed, or the port stops, before that is done.
+async fn unless_ended<T>(connection: &Connection, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        connection.listen(cx.waker());
+        if connection.heard(Signal::Close) || connection.heard(Signal::Stop) {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Requests of a connection, to its end.
+async fn serve<S: Service>(stream: impl AsyncRead + AsyncWrite + Unpin, place: &ConnectionPlace, service: Arc<S>) {
     let connection = &place.connection;
     let stop_timeout = place.limits().stop_timeout;
     let answer = service_fn(|request| {
@@ -166,8 +230,7 @@ async fn serve<S: Service>(stream: TcpStream, place: ConnectionPlace, service: A
     let mut server = http1::Builder::new();
     // Waits are ended by the table, which looks at all of them together.
     server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(BUFFER_BYTES_MAX);
-    let socket = Socket::new(stream, Arc::clone(connection));
-    let mut serving = pin!(server.serve_connection(TokioIo::new(socket), answer));
+    let mut serving = pin!(server.serve_connection(TokioIo::new(stream), answer));
     let mut deadline = None;
     poll_fn(|cx| {
         connection.listen(cx.waker());
@@ -204,5 +267,5 @@ async fn answer<S: Service>(service: &S, connection: &Arc<Connection>, request: 
     })
     .await;
     connection.answered();
-    reply
+    reply.map(|body| body.over(connection))
 }

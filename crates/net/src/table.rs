@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -27,6 +27,8 @@ pub(super) struct ConnectionTable {
 struct ConnectionEntries {
     connections: HashMap<u64, Arc<Connection>>,
     callers: HashMap<Caller, Arc<AtomicUsize>>,
+    /// Connections whose TLS handshake is not over.
+    handshakes: usize,
     next: u64,
 }
 
@@ -51,9 +53,9 @@ impl ConnectionTable {
     }
 
     /// A place for a new connection. When there is none, the idlest gives up its own; `None` when nobody is idle.
-    pub(super) fn admit(self: &Arc<Self>, address: SocketAddr, local: SocketAddr) -> Option<ConnectionPlace> {
+    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<ConnectionPlace> {
         let mut entries = self.entries();
-        let ip = address.ip();
+        let ip = peer.address.ip();
         let is_proxy = self.trusted.iter().any(|network| network.holds(ip));
         let crowd = (!is_proxy).then(|| Arc::clone(entries.callers.entry(ip.into()).or_default()));
         // It counts from now on, so that its caller is not forgotten when the others of it go.
@@ -64,14 +66,19 @@ impl ConnectionTable {
         };
         // Looking at all of them for each new one would be work that a flood can ask for.
         let most = (self.limits.connections_max / 64).max(1);
+        let most_handshakes = (self.limits.handshakes_max / 64).max(1);
         let refused = count > self.limits.connections_address_max && entries.shed(self.now(), 1, same) == 0
             || entries.connections.len() >= self.limits.connections_max
-                && entries.shed(self.now(), most, |_| true) == 0;
+                && entries.shed(self.now(), most, |_| true) == 0
+            || peer.over_tls
+                && entries.handshakes >= self.limits.handshakes_max
+                && entries.shed(self.now(), most_handshakes, Connection::is_shaking_hands) == 0;
         if refused {
             entries.leave(crowd.as_deref(), ip);
             return None;
         }
-        let connection = Arc::new(Connection::new(Peer { address, local }, crowd, self.epoch));
+        let connection = Arc::new(Connection::new(peer, crowd, self.epoch));
+        entries.handshakes += usize::from(peer.over_tls);
         let id = entries.next;
         entries.next += 1;
         entries.connections.insert(id, Arc::clone(&connection));
@@ -134,6 +141,7 @@ impl ConnectionEntries {
 
     fn take_out(&mut self, id: u64) -> Option<Arc<Connection>> {
         let connection = self.connections.remove(&id)?;
+        self.handshakes -= usize::from(connection.is_shaking_hands());
         self.leave(connection.crowd.as_deref(), connection.peer.address.ip());
         Some(connection)
     }
@@ -149,6 +157,15 @@ impl ConnectionPlace {
     pub(super) fn limits(&self) -> &ConnectionLimits {
         &self.table.limits
     }
+
+    /// The TLS handshake is over.
+    pub(super) fn shook_hands(&self) {
+        // Under the lock: whoever takes the connection out meanwhile counts the same.
+        let mut entries = self.table.entries();
+        let has_its_place = entries.connections.contains_key(&self.id);
+        entries.handshakes -= usize::from(has_its_place);
+        self.connection.shook_hands();
+    }
 }
 
 impl Drop for ConnectionPlace {
@@ -162,6 +179,8 @@ impl Drop for ConnectionPlace {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn table(all: usize, each: usize) -> Arc<ConnectionTable> {
@@ -171,7 +190,12 @@ mod tests {
     }
 
     fn admit(table: &Arc<ConnectionTable>, ip: &str) -> Option<ConnectionPlace> {
-        table.admit(SocketAddr::new(ip.parse().unwrap(), 1), "127.0.0.1:80".parse().unwrap())
+        admit_peer(table, ip, false)
+    }
+
+    fn admit_peer(table: &Arc<ConnectionTable>, ip: &str, over_tls: bool) -> Option<ConnectionPlace> {
+        let address = SocketAddr::new(ip.parse().unwrap(), 1);
+        table.admit(Peer { address, local: "127.0.0.1:80".parse().unwrap(), over_tls })
     }
 
     fn has(table: &ConnectionTable, place: &ConnectionPlace) -> bool {
@@ -204,5 +228,29 @@ mod tests {
         assert_eq!(proxied.iter().filter(|place| has(&table, place)).count(), 50);
         drop((mine, proxied));
         assert!(table.is_empty() && table.entries().callers.is_empty(), "nothing is remembered of who has gone");
+    }
+
+    #[test]
+    fn handshakes_have_places_of_their_own_and_the_longest_goes() {
+        let limits = ConnectionLimits { handshakes_max: 2, ..ConnectionLimits::default() };
+        let table = Arc::new(ConnectionTable::new(limits, Vec::new()));
+        let known: Vec<ConnectionPlace> = (0..5)
+            .map(|_| {
+                let place = admit_peer(&table, "192.0.2.1", true).unwrap();
+                place.shook_hands();
+                place
+            })
+            .collect();
+        let slow: Vec<ConnectionPlace> = (0..4).map(|_| admit_peer(&table, "192.0.2.2", true).unwrap()).collect();
+        assert_eq!(known.iter().filter(|place| has(&table, place)).count(), 5, "who has come through stays");
+        assert_eq!(slow.iter().filter(|place| has(&table, place)).count(), 2);
+        assert!(has(&table, &slow[3]) && table.entries().handshakes == 2);
+        // One that was taken out comes through at the same moment.
+        slow[0].shook_hands();
+        slow[3].shook_hands();
+        assert_eq!(table.entries().handshakes, 1);
+        drop((known, slow));
+        assert_eq!(table.entries().handshakes, 0);
+        assert!(table.is_empty());
     }
 }

@@ -11,10 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine as _;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use tidegate_document::file;
 
 /// Why TLS cannot be set up.
@@ -73,6 +74,44 @@ pub fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TrustError> {
 pub fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(builder.with_root_certificates(roots(ca_file)?).with_no_client_auth())
+}
+
+/// The authorities of the machine and those of `ca_file` as PEM, for a client that takes no [`ClientConfig`]. None where the machine has
+/// no list and no file is named: such a client then takes Mozilla's list, which it must have compiled in.
+///
+/// With a file on a machine without a list, the file's authorities are all that is trusted.
+///
+/// # Errors
+/// See [`roots`].
+pub fn authorities(ca_file: Option<&Path>) -> Result<Option<Vec<u8>>, TrustError> {
+    // What is wrong with either list is told as for every other connection.
+    roots(ca_file)?;
+    let mut usable = RootCertStore::empty();
+    let mut pem = Vec::new();
+    let of_file = ca_file.map(certificates).transpose();
+    let of_file = of_file
+        .map_err(|source| TrustError::CaFile { path: ca_file.map(Path::to_owned).unwrap_or_default(), source })?;
+    for certificate in rustls_native_certs::load_native_certs().certs.into_iter().chain(of_file.unwrap_or_default()) {
+        // A list of some 150 may hold one that webpki cannot read; the others count.
+        if usable.add(certificate.clone()).is_ok() {
+            pem.extend_from_slice(pem_of(&certificate).as_bytes());
+        }
+    }
+    Ok((!pem.is_empty()).then_some(pem))
+}
+
+fn pem_of(certificate: &CertificateDer<'_>) -> String {
+    const LINE_CHARS: usize = 64;
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for (at, c) in text.chars().enumerate() {
+        if at > 0 && at % LINE_CHARS == 0 {
+            pem.push('\n');
+        }
+        pem.push(c);
+    }
+    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem
 }
 
 /// The certificates of a PEM file, at least one.
@@ -155,6 +194,12 @@ impl RefusedCertificate {
 #[must_use]
 pub fn is_without_tls(error: &(dyn Error + 'static)) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Whether `error` says that the far side wants to see a certificate of the client.
+#[must_use]
+pub fn asks_for_certificate(error: &(dyn Error + 'static)) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
 /// What TLS says, among the causes of `error`.

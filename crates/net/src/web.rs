@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use reqwest::{ClientBuilder, NoProxy, Proxy};
 use url::Url;
 
+use super::tls_files::{OwnCertificateError, TlsFiles};
 use super::trust::{self, TrustError};
 
 /// How a client connects.
@@ -34,6 +35,26 @@ impl WebSettings {
             builder = builder.proxy(proxy);
         }
         Ok(builder)
+    }
+
+    /// The same, which shows a certificate of its own where a server asks for one.
+    ///
+    /// # Errors
+    /// TLS cannot be set up, or the certificate cannot be used.
+    pub fn client_with(&self, own: &TlsFiles) -> Result<ClientBuilder, OwnCertificateError> {
+        let tls = own.client_config(self.ca_file.as_deref())?;
+        Ok(self.client()?.tls_backend_preconfigured(tls))
+    }
+
+    /// A client over HTTP/2 alone, also to addresses without TLS; it follows no redirects, and timeouts are the caller's to set.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn http2_client(&self) -> Result<ClientBuilder, TrustError> {
+        let mut tls = trust::client_config(self.ca_file.as_deref())?;
+        // A client takes a finished configuration as it is, without its own protocols.
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(self.client()?.tls_backend_preconfigured(tls).http2_prior_knowledge())
     }
 }
 

@@ -19,11 +19,18 @@
 mod breaker;
 mod functions;
 mod judge;
+mod open_retries;
+mod judge_tally;
+mod judged;
+mod left_out;
 mod function_chain;
 mod shadow;
+/// What whoever listens is shown of a log range.
+mod tapped_range;
 mod stage;
 mod log_range;
 mod range_cache;
+mod retrace;
 mod rule_set;
 mod serve;
 
@@ -31,15 +38,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use function_chain::{Candidate, ChainSlot, FunctionChain};
-pub use functions::{BatchContext, ChainOutput, chain};
-pub use judge::{Judged, judged};
+pub use function_chain::{Candidate, ChainSlot, FunctionChain, RecalledFunction};
+pub use functions::{BatchContext, ChainOutput, FunctionTap, chain};
+pub use judged::{Judged, judged};
 use log_range::LogRange;
 pub use log_range::Refined;
+pub use open_retries::{OpenRetries, not_made, tell_not_made};
 use range_cache::{AskerId, Askers, RangeCache};
+pub use retrace::{ChainAt, FunctionStep, RecordTrace, chain_at, chain_steps, trace_record};
 use rule_set::EarlierRules;
 pub use rule_set::{RuleSet, SourceRules, contract_text};
 use stage::Stages;
@@ -48,9 +58,12 @@ pub use stage::{Recall, SourceFunctions};
 use tidegate_dedup::{DedupError, DedupIndex};
 use tidegate_event::Event;
 use tidegate_log::{self as intake, Log, LogReader};
-use tidegate_process::task;
-use tidegate_state::{self as state, State};
+use tidegate_metrics::{EngineMetrics, Histogram, SpanKind};
+use tidegate_process::{clock, task};
+use tidegate_state::{self as state, KnownConsents, State, SuppressList};
 use tidegate_wasm::function::UnfinishedRun;
+
+use crate::tap::EventTaps;
 
 /// Bounds on the refiner's memory, and its threads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,11 +148,21 @@ enum RefineRequest {
     Gone(AskerId),
 }
 
+/// How a log range is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RangeManner {
+    /// As it is remembered, or as the rules of then make it.
+    Remembered,
+    /// Computed once more by the rules of then, whatever is remembered.
+    Afresh,
+    /// Computed once more by the rules of now; the verdicts on duplicates are those of then.
+    ByRulesOfNow,
+}
+
 struct RangeRequest {
     from: u64,
     asker: AskerId,
-    /// Computed once more, whatever is remembered.
-    afresh: bool,
+    manner: RangeManner,
     reply: oneshot::Sender<Result<Arc<LogRange>, RefineError>>,
 }
 
@@ -155,6 +178,18 @@ impl RefinerHandle {
     pub fn for_sync(&self) -> Self {
         let id = AskerId(self.askers.fetch_add(1, Ordering::Relaxed) + 1);
         Self { asker: Arc::new(AskerGuard { id, asks: self.asks.clone() }), ..self.clone() }
+    }
+
+    /// Where events are offered to whoever listens.
+    #[must_use]
+    pub fn taps(&self) -> &EventTaps {
+        self.stages.taps()
+    }
+
+    /// Where what is done is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &EngineMetrics {
+        self.stages.metrics()
     }
 
     /// Everything of `source` below this offset was handed out to some sync: its functions have been over it.
@@ -175,8 +210,18 @@ impl RefinerHandle {
     /// # Errors
     /// The log or the state cannot be read, a function of old cannot be had again, or the refiner has stopped.
     pub async fn refined(&self, source: &str, from: u64) -> Result<Arc<Refined>, RefineError> {
-        let log_range = self.ask(from, false).await?;
+        let log_range = self.ask(from, RangeManner::Remembered).await?;
         self.stages.refined(self, source, log_range).await
+    }
+
+    /// The same by the contract and the functions of now. Nothing is remembered or counted of it, but for what functions used; what they or
+    /// the contract stop is left out. For what was handed out before alone.
+    ///
+    /// # Errors
+    /// As of [`RefinerHandle::refined`].
+    pub async fn refined_by_rules_of_now(&self, source: &str, from: u64) -> Result<Arc<Refined>, RefineError> {
+        let log_range = self.ask(from, RangeManner::ByRulesOfNow).await?;
+        self.stages.refined_by_rules_of_now(self.partition, source, &log_range).await
     }
 
     /// Runs the functions of the sync that `batch` is of, those that are live now, over `events`.
@@ -187,14 +232,26 @@ impl RefinerHandle {
         self.stages.of_sync(events, batch).await
     }
 
-    /// The log range that holds `from`, with all its events even when they were taken before.
-    async fn afresh(&self, from: u64) -> Result<Arc<LogRange>, RefineError> {
-        self.ask(from, true).await
+    /// What is known by now of consent to any of `categories`, of those that events are about; nothing where no category is asked for.
+    pub(crate) fn known_consents(
+        &self,
+        events: &[Arc<Event>],
+        categories: &[String],
+    ) -> Result<KnownConsents, RefineError> {
+        if categories.is_empty() {
+            return Ok(KnownConsents::default());
+        }
+        self.stages.known_consents(events, categories)
     }
 
-    async fn ask(&self, from: u64, afresh: bool) -> Result<Arc<LogRange>, RefineError> {
+    /// The log range that holds `from`, with all its events even when they were taken before.
+    async fn afresh(&self, from: u64) -> Result<Arc<LogRange>, RefineError> {
+        self.ask(from, RangeManner::Afresh).await
+    }
+
+    async fn ask(&self, from: u64, manner: RangeManner) -> Result<Arc<LogRange>, RefineError> {
         let (reply, answer) = oneshot::channel();
-        let request = RangeRequest { from, asker: self.asker.id, afresh, reply };
+        let request = RangeRequest { from, asker: self.asker.id, manner, reply };
         self.asks.send(RefineRequest::Range(request)).await.map_err(|_| RefineError::Stopped)?;
         answer.await.map_err(|_| RefineError::Stopped)?
     }
@@ -217,11 +274,14 @@ pub struct Refiner {
     dedup: DedupIndex,
     rules: watch::Receiver<Arc<RuleSet>>,
     earlier_rules: EarlierRules,
+    /// Who is left out, as of the last log range.
+    suppressed: SuppressList,
     settings: RefineSettings,
     refined_to: u64,
     /// Reads at the refine cursor.
     head: Option<Box<dyn LogReader>>,
-    /// Readers of lagging syncs, each at the offset that will be asked for next.
+    /// Readers of lagging syncs, each at the offset that one of them will ask for next. They are closed when nobody will: a reader
+    /// keeps its segment's file open, and with it the disk space of a segment that is trimmed.
     laggards: VecDeque<Box<dyn LogReader>>,
     /// What was refined last, and what was computed again for several syncs that lag together.
     latest: RangeCache,
@@ -231,6 +291,10 @@ pub struct Refiner {
     handed_to: u64,
     /// Where refining ahead failed.
     failed_at: Option<u64>,
+    taps: EventTaps,
+    metrics: EngineMetrics,
+    /// How long log ranges take.
+    times: Arc<Histogram>,
 }
 
 /// Ranges that a sync may be behind another and still be near enough to share some with it.
@@ -262,6 +326,7 @@ impl Refiner {
             dedup,
             rules,
             earlier_rules: EarlierRules::default(),
+            suppressed: SuppressList::default(),
             settings,
             refined_to,
             head: None,
@@ -271,6 +336,9 @@ impl Refiner {
             askers,
             handed_to: 0,
             failed_at: None,
+            taps: EventTaps::default(),
+            metrics: EngineMetrics::default(),
+            times: Arc::default(),
         })
     }
 
@@ -279,7 +347,14 @@ impl Refiner {
     ///
     /// # Errors
     /// The state cannot be read, or the operating system refused a thread.
-    pub fn run(self, functions: SourceFunctions, state: State) -> Result<(RefinerHandle, JoinHandle<()>), RunError> {
+    pub fn run(
+        mut self,
+        functions: SourceFunctions,
+        state: State,
+    ) -> Result<(RefinerHandle, JoinHandle<()>), RunError> {
+        self.taps = functions.taps.clone();
+        self.metrics = functions.metrics.clone();
+        self.times = self.metrics.refine.of(&[self.partition.to_string().as_str()]);
         let stages = Stages::open(functions, self.rules.clone(), state, self.settings.remembered_bytes_max)?;
         let partition = self.partition;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -308,19 +383,44 @@ impl Refiner {
 
     fn refine_next(&mut self) -> Result<LogRange, RefineError> {
         self.prepare_dedup()?;
+        let (began, began_us) = (Instant::now(), clock::now_us());
         let mut reader = match self.head.take() {
             Some(reader) if reader.next() == self.refined_to => reader,
             _ => self.reader(self.refined_to)?,
         };
+        let erasures = self.log.erasures();
         let chunk = reader.read(self.settings.log_range_bytes_max, self.settings.log_range_records_max)?;
         let range = self.refined_to..chunk.next;
         // After the read: what is accepted once new rules are in place is never judged by the old ones.
         let rules = self.rules.borrow().clone();
         let work = judge::RangeWork::new(&rules, (self.partition, range), &chunk, self.settings.threads);
-        let log_range = work.refine_first(&mut self.state, &mut self.dedup)?;
+        let beside = (&mut self.suppressed, &self.taps);
+        let mut log_range = work.refine_first(&mut self.state, &mut self.dedup, beside)?;
+        log_range.erasures = erasures;
         self.refined_to = log_range.range.end;
         self.head = Some(reader);
+        self.times.observe(began.elapsed());
+        self.tell_spans(&log_range, began_us);
         Ok(log_range)
+    }
+
+    /// The spans of the requests that are followed, whose events are in the log range.
+    fn tell_spans(&self, log_range: &LogRange, began_us: i64) {
+        let spans = &self.metrics.spans;
+        if !spans.is_following() {
+            return;
+        }
+        let times = (began_us, clock::now_us());
+        for part in &log_range.parts {
+            part.look(|events| {
+                for group in spans.groups(events.map(|event| (event.received_at_us, &*event.source, event))) {
+                    let span = group.trace.below("refine", SpanKind::Internal, times);
+                    let span = span.number("tidegate.partition", self.partition.into());
+                    let span = span.number("messaging.batch.message_count", group.count);
+                    spans.finish(span.text("messaging.message.id", group.first.message_id()));
+                }
+            });
+        }
     }
 
     /// Brings the dedup index to the refine cursor: marks from the log what it has lost, and lets what is full become a run.
@@ -358,19 +458,23 @@ impl Refiner {
     }
 
     /// Computes the log range that holds `from` once more.
-    fn again(&mut self, from: u64) -> Result<Arc<LogRange>, RefineError> {
+    fn again(&mut self, from: u64, manner: RangeManner) -> Result<Arc<LogRange>, RefineError> {
         let settings = &self.settings;
         let known = self.state.log_range_at(from)?;
         // Its bounds are only unknown when the records before it are trimmed away.
         let (range, revision) =
             known.unwrap_or((from..self.refined_to.min(from + settings.log_range_records_max as u64), 0));
         let now = self.rules.borrow().clone();
-        let rules = self.earlier_rules.of(revision, &now, &self.state)?;
+        let rules = match manner {
+            RangeManner::ByRulesOfNow => now,
+            RangeManner::Remembered | RangeManner::Afresh => self.earlier_rules.of(revision, &now, &self.state)?,
+        };
         let mut reader = match self.laggards.iter().position(|reader| reader.next() == range.start) {
             Some(at) => self.laggards.remove(at).map_or_else(|| self.reader(range.start), Ok)?,
             None => self.reader(range.start)?,
         };
         let mut chunk = intake::ReadChunk { next: range.start, ..intake::ReadChunk::default() };
+        let erasures = self.log.erasures();
         while chunk.next < range.end {
             let left = usize::try_from(range.end - chunk.next).unwrap_or(usize::MAX);
             let more = reader.read(settings.log_range_bytes_max, left)?;
@@ -387,7 +491,15 @@ impl Refiner {
             self.laggards.pop_front();
         }
         let work = judge::RangeWork::new(&rules, (self.partition, range), &chunk, self.settings.threads);
-        Ok(Arc::new(work.refine_again(&self.state)?))
+        let mut log_range = work.refine_again(&self.state)?;
+        log_range.erasures = erasures;
+        Ok(Arc::new(log_range))
+    }
+
+    /// Closes the readers at places that nobody will ask for any more: who was there has caught up, or is gone.
+    fn close_left_places(&mut self) {
+        let askers = &self.askers;
+        self.laggards.retain(|reader| askers.will_ask_for(reader.next()));
     }
 
     /// A reader at `offset`, or at the oldest record that is left.

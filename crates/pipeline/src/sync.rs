@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use choice::{Consent, spelling};
-pub use filter::SyncFilter;
+pub use filter::{FilteredBy, SyncFilter};
 pub use gather::GatheredBatch;
 pub use mapping::{Mapping, Pointer};
 pub use stop_order::StopOrder;
-pub use worker::{EndedWorker, Worker};
+pub use worker::{EndedWorker, Worker, pending};
 
 use tidegate_event::destination::Destination;
 

@@ -11,6 +11,7 @@
 
 mod manifest;
 mod package;
+mod script;
 mod settings;
 
 pub use manifest::{
@@ -18,4 +19,5 @@ pub use manifest::{
     Retry, SigningMethod, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
+pub use script::{SCRIPT_UNITS_MAX, ScriptError, with_script};
 pub use settings::settings_problems;

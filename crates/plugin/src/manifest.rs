@@ -1,6 +1,7 @@
 //! `plugin.yaml`, read.
 
 mod authentication;
+mod language;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tidegate_event::digits::Numbers;
 
 use authentication::authentication;
 pub use authentication::{Authentication, Digest};
+pub use language::Language;
 
 /// The version of `tidegate:plugin` that this host speaks. There is one until 1.0.
 pub struct ApiVersion;
@@ -52,6 +54,8 @@ pub struct Manifest {
     pub traffic: Traffic,
     pub retry: Retry,
     pub order: Order,
+    /// Whether it has its tool delete people; destinations only.
+    pub forget: bool,
 }
 
 /// The world that a plugin implements.
@@ -84,58 +88,6 @@ impl ManifestKind {
             Self::Fields => "transform-fields",
             Self::Destination => "destination-plugin",
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Language {
-    Js,
-    Ts,
-    Rust,
-    Python,
-    Go,
-    C,
-}
-
-impl Language {
-    pub const ALL: [(&str, Self); 6] = [
-        ("js", Self::Js),
-        ("ts", Self::Ts),
-        ("rust", Self::Rust),
-        ("python", Self::Python),
-        ("go", Self::Go),
-        ("c", Self::C),
-    ];
-
-    /// The language that `build` knows by this word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == word).map(|(_, language)| *language)
-    }
-
-    /// The word in a manifest and on the command line.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Js => "js",
-            Self::Ts => "ts",
-            Self::Rust => "rust",
-            Self::Python => "python",
-            Self::Go => "go",
-            Self::C => "c",
-        }
-    }
-
-    /// Whether a guest starts a runtime of its own before it sees an event, which wants time.
-    #[must_use]
-    pub const fn starts_a_runtime(self) -> bool {
-        matches!(self, Self::Js | Self::Ts | Self::Python | Self::Go)
-    }
-
-    /// Whether a guest carries an interpreter, which wants more memory and time than compiled code.
-    #[must_use]
-    pub const fn is_interpreted(self) -> bool {
-        matches!(self, Self::Js | Self::Ts | Self::Python)
     }
 }
 
@@ -264,6 +216,12 @@ impl Manifest {
         }
     }
 
+    /// The world of `wit/plugin.wit` that it implements.
+    #[must_use]
+    pub const fn world(&self) -> &'static str {
+        if self.forget { "forgetting-destination" } else { self.kind.world() }
+    }
+
     /// Names of the settings that are secret.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let properties = self.settings.get("properties").and_then(Value::as_object);
@@ -343,8 +301,9 @@ fn read(fields: &mut Fields<'_>) -> Option<Manifest> {
     let traffic = fields.within("traffic", traffic).unwrap_or_else(default_traffic);
     let retry = fields.within("retry", retry).unwrap_or_else(default_retry);
     let order = fields.word("order", &[("none", Order::None), ("user", Order::User)]).unwrap_or(Order::None);
+    let forget = fields.flag("forget").unwrap_or(false);
     if kind.is_some_and(|kind| kind != ManifestKind::Destination) {
-        for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order"] {
+        for name in ["integrations", "hosts", "authentication", "traffic", "retry", "order", "forget"] {
             if fields.has(name) {
                 fields.problem(name, format!("`{name}` is for destinations alone"), "take it away");
             }
@@ -368,6 +327,7 @@ fn read(fields: &mut Fields<'_>) -> Option<Manifest> {
         traffic,
         retry,
         order,
+        forget,
     };
     check(fields, &manifest);
     Some(manifest)
@@ -388,6 +348,11 @@ fn check(fields: &mut Fields<'_>, manifest: &Manifest) {
         let place = format!("settings.properties.{secret}");
         let problem = format!("`{place}` is secret, but only a destination can use a secret");
         fields.problem("settings", problem, "take `secret: true` away");
+    }
+    if manifest.forget && matches!(manifest.language, Some(Language::Go | Language::C)) {
+        let problem =
+            "`forget` is for plugins in Rust, JavaScript, TypeScript and Python, and for components of other tools";
+        fields.problem("forget", problem, "take it away, or write the plugin in one of these");
     }
     let named: Vec<&String> = match &manifest.authentication {
         None => Vec::new(),

@@ -8,6 +8,7 @@ use super::manifest::Manifest;
 const MANIFEST: &str = "tidegate:manifest";
 const FIXTURES: &str = "tidegate:fixtures";
 const LOOKUPS: &str = "tidegate:lookups";
+const SCRIPT: &str = "tidegate:script";
 
 /// More is no plugin that a server would take.
 const BYTES_MAX: usize = 32 << 20;
@@ -25,6 +26,8 @@ pub struct Package {
     pub fixtures: Vec<Fixture>,
     /// The tables that the fixtures look up: `{"table": {"key": value}}`.
     pub lookups: Option<Value>,
+    /// The script that a server put in, for whoever wants to change it.
+    pub script: Option<String>,
 }
 
 /// One golden test.
@@ -70,7 +73,7 @@ impl Package {
         if !wasmparser::Parser::is_component(component) {
             return Err(NotAPackage::NotAComponent);
         }
-        let (mut manifest, mut fixtures, mut lookups) = (None, None, None);
+        let (mut manifest, mut fixtures, mut lookups, mut script) = (None, None, None, None);
         let unreadable = |section, reason: String| NotAPackage::Unreadable { section, reason };
         let mut depth = 0_u32;
         for payload in wasmparser::Parser::new(0).parse_all(component) {
@@ -83,6 +86,7 @@ impl Package {
                     MANIFEST => manifest = Some(section.data()),
                     FIXTURES => fixtures = Some(section.data()),
                     LOOKUPS => lookups = Some(section.data()),
+                    SCRIPT => script = Some(section.data()),
                     _ => {}
                 },
                 _ => {}
@@ -98,7 +102,9 @@ impl Package {
         };
         let lookups = lookups.map(serde_json::from_slice).transpose();
         let lookups = lookups.map_err(|error| unreadable(LOOKUPS, error.to_string()))?;
-        Ok(Self { manifest, manifest_json, fixtures, lookups })
+        let script = script.map(|script| String::from_utf8(script.to_vec())).transpose();
+        let script = script.map_err(|error| unreadable(SCRIPT, error.to_string()))?;
+        Ok(Self { manifest, manifest_json, fixtures, lookups, script })
     }
 }
 
@@ -132,6 +138,13 @@ pub fn embed_with_lookups(component: &[u8], manifest: &Value, fixtures: &[Fixtur
     out
 }
 
+/// `component` with `manifest`, without fixtures, and with the text of the `script` that is in it.
+pub(super) fn embed_script(component: &[u8], manifest: &Value, script: &str) -> Vec<u8> {
+    let mut out = embed(component, manifest, &[]);
+    section(&mut out, SCRIPT, script.as_bytes());
+    out
+}
+
 fn fixtures_from(bytes: &[u8]) -> Result<Vec<Fixture>, String> {
     if bytes.len() > FIXTURES_BYTES_MAX {
         return Err(format!("{} bytes; at most {FIXTURES_BYTES_MAX} are allowed", bytes.len()));
@@ -155,7 +168,7 @@ fn without_sections(component: &[u8]) -> Vec<u8> {
             Ok(wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. }) => depth += 1,
             Ok(wasmparser::Payload::End(_)) => depth = depth.saturating_sub(1),
             Ok(wasmparser::Payload::CustomSection(section))
-                if depth == 0 && [MANIFEST, FIXTURES, LOOKUPS].contains(&section.name()) =>
+                if depth == 0 && [MANIFEST, FIXTURES, LOOKUPS, SCRIPT].contains(&section.name()) =>
             {
                 let end = section.range().end;
                 // The range begins after the section's id and length.

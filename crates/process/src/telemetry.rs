@@ -24,9 +24,16 @@ pub enum LogLook {
     Json,
 }
 
+/// A library that says at `info` what it does with each batch.
+const TALKATIVE: &str = "krafka";
+
 /// Installs the log writer; a second call does nothing.
 pub fn init(filter: &str, look: LogLook) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_silenced = !filter.contains(TALKATIVE) && !matches!(filter, "off" | "error");
+    let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    if is_silenced && let Ok(directive) = format!("{TALKATIVE}=warn").parse() {
+        filter = filter.add_directive(directive);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     let _ = match look {
         LogLook::Json => builder.json().with_writer(HarmlessJson).try_init(),

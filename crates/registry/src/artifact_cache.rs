@@ -224,7 +224,7 @@ impl VersionStore {
     }
 
     /// The component of a version, which is what its name says or an error.
-    fn version_bytes(&self, sha256: Sha) -> Result<Vec<u8>, RegistryError> {
+    pub(super) fn version_bytes(&self, sha256: Sha) -> Result<Vec<u8>, RegistryError> {
         let path = self.version_path(sha256);
         let bytes = disk::read(&path, self.limits().component_bytes_max as u64);
         let bytes = bytes.map_err(|cause| RegistryError::File { path: path.clone(), cause })?;

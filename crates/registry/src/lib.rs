@@ -26,7 +26,10 @@ mod glance;
 mod jail;
 mod kept_components;
 mod releases;
+mod scripts;
+mod settings_secrets;
 mod sha;
+mod shipped;
 mod smoke;
 mod verify;
 mod version;
@@ -39,17 +42,20 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use tidegate_plugin::Manifest;
+use tidegate_plugin::{Manifest, ScriptError};
 use tidegate_process::clock;
 use tidegate_wasm::function::RolloutMode;
-use tidegate_wasm::{self as wasm, Engine, EngineError, ModuleError, Seal};
+use tidegate_wasm::{self as wasm, Engine, EngineError, ModuleError, RevealedJson, Seal};
 
 pub use admission::Admission;
 pub use build::{BuildId, BuildPlace, BuildProgress, BuildQueue};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
 pub use glance::{glance, glance_releases};
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
+pub use scripts::NewScript;
+pub use settings_secrets::{SettingsSecrets, absent_secret};
 pub use sha::{NotASha, Sha};
+pub use shipped::{shipped_component, shipped_places};
 pub use verify::{VersionDamage, verify};
 pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings};
 
@@ -65,6 +71,8 @@ pub struct RegistrySettings {
     pub versions_max: usize,
     /// The workspace's word on what may go live.
     pub admits: Admission,
+    /// The values of secrets that settings name.
+    pub secrets: SettingsSecrets,
     /// The program that is run to compile: this one.
     pub program: PathBuf,
 }
@@ -77,6 +85,7 @@ impl Default for RegistrySettings {
             waiting_max: 8,
             versions_max: 10_000,
             admits: Admission::default(),
+            secrets: SettingsSecrets::default(),
             program: own_program(),
         }
     }
@@ -125,6 +134,10 @@ pub enum RegistryError {
     Share,
     #[error("the version is live already; there is nothing to try")]
     AlreadyLive,
+    #[error("there is nothing here that runs scripts: no {file} in {places}")]
+    NoInterpreter { file: &'static str, places: String },
+    #[error(transparent)]
+    Script(#[from] ScriptError),
 }
 
 /// The store. Clones are the same store.
@@ -280,7 +293,8 @@ impl VersionStore {
         let release = releases.of_kind(plugin_kind).get(name).ok_or_else(no_previous)?;
         if release.canary.is_none() {
             let previous = release.previous.as_ref().ok_or_else(no_previous)?;
-            self.admit(plugin_kind, &self.load(previous.sha256)?.manifest, &previous.settings)?;
+            let given = self.given(&previous.settings)?;
+            self.admit(plugin_kind, &self.load(previous.sha256)?.manifest, given.given())?;
         }
         self.change(plugin_kind, name, |release| match release.canary.take() {
             Some(_) => Ok(()),
@@ -399,15 +413,22 @@ impl VersionStore {
     ) -> Result<Placed, RegistryError> {
         let current = || release.live.as_ref().map(|placed| placed.settings.clone());
         let settings = settings.or_else(current).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        check_settings(&loaded.manifest, &settings).map_err(|problems| RegistryError::Settings { problems })?;
-        self.admit(plugin_kind, &loaded.manifest, &settings)?;
+        let given = self.given(&settings)?;
+        check_settings(&loaded.manifest, given.given()).map_err(|problems| RegistryError::Settings { problems })?;
+        self.admit(plugin_kind, &loaded.manifest, given.given())?;
         let io = |cause| RegistryError::File { path: self.0.dir.clone(), cause };
         // Whoever calls this may block, so a runtime of its own is no harm.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(io)?;
-        let takes = smoke::takes(&loaded.module, &loaded.manifest, self.limits(), &settings);
+        let takes = smoke::takes(&loaded.module, &loaded.manifest, self.limits(), &given);
         let refused = |reason| RegistryError::Settings { problems: format!("the plugin refuses them: {reason}") };
         runtime.block_on(takes).map_err(refused)?;
         Ok(Placed { sha256: loaded.sha256, settings })
+    }
+
+    /// Settings with the secrets that they name, which must be there.
+    fn given(&self, settings: &Value) -> Result<RevealedJson, RegistryError> {
+        let given = self.0.settings.secrets.reveal(settings);
+        given.map_err(|problems| RegistryError::Settings { problems })
     }
 
     /// Whether the workspace lets it run; its manifest carries the name.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tidegate_wasm::RevealedJson;
 use tidegate_wasm::function::RolloutMode;
 
 use super::{RegistryError, Sha, disk, format};
@@ -132,6 +133,22 @@ impl Releases {
         }
     }
 
+    /// Who names which secrets in the settings of a version that is live or tried beside that: by the name of the secret.
+    #[must_use]
+    pub fn users_of_secrets(&self) -> BTreeMap<String, BTreeSet<(PluginKind, String)>> {
+        let mut users: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+        for kind in [PluginKind::Functions, PluginKind::Destinations] {
+            for (name, release) in self.of_kind(kind) {
+                let tried = release.canary.as_ref().map(|canary| &canary.placed);
+                let placed = release.live.iter().chain(tried);
+                for secret in placed.flat_map(|placed| RevealedJson::names_in(&placed.settings)) {
+                    users.entry(secret).or_default().insert((kind, name.clone()));
+                }
+            }
+        }
+        users
+    }
+
     /// Every version that something points at.
     pub fn named(&self) -> impl Iterator<Item = Sha> {
         self.functions.values().chain(self.destinations.values()).flat_map(|release| {
@@ -178,6 +195,24 @@ mod tests {
         assert_eq!((release.previous.as_ref(), release.earlier.len()), (None, 0));
         release.advance(placed("d"));
         assert_eq!((release.retreat(), release.live), (Some(placed("d")), Some(placed("a"))));
+    }
+
+    #[test]
+    fn a_secret_is_used_by_what_is_live_and_by_what_is_tried() {
+        let of = |settings: Value| Placed { sha256: Sha::of(b""), settings };
+        let release = Release {
+            live: Some(of(json!({"key": "secret:one"}))),
+            previous: Some(of(json!({"key": "secret:old"}))),
+            canary: Some(Rollout { placed: of(json!({"keys": ["secret:two"]})), mode: RolloutMode::Shadow }),
+            ..Release::default()
+        };
+        let tool = Release { live: Some(of(json!({"token": "secret:one"}))), ..Release::default() };
+        let (functions, destinations) = ([("f".to_owned(), release)].into(), [("crm".to_owned(), tool)].into());
+        let releases = Releases { functions, destinations, ..Releases::default() };
+        let users = releases.users_of_secrets();
+        assert_eq!(users.keys().collect::<Vec<_>>(), ["one", "two"]);
+        let both = [(PluginKind::Functions, "f".to_owned()), (PluginKind::Destinations, "crm".to_owned())];
+        assert_eq!(users["one"], BTreeSet::from(both));
     }
 
     #[test]

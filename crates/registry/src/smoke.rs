@@ -9,7 +9,10 @@ use tidegate_event::value::JsonObject;
 use tidegate_plugin::{Fixture, Manifest, ManifestKind, Package};
 use tidegate_wasm::function::golden::{self, NOW_MS, said};
 use tidegate_wasm::function::{Function, Outcome, RunContext, granted, services};
-use tidegate_wasm::{Call, CallFailure, CallLimits, CallLog, GuestPlan, Module, Services, legible};
+use tidegate_wasm::{
+    Call, CallFailure, CallLimits, CallLog, DestinationExport, GuestPlan, HiddenTexts, Module, RevealedJson, Services,
+    legible,
+};
 
 use super::version::Smoke;
 
@@ -114,24 +117,27 @@ pub(super) async fn takes(
     module: &Module,
     manifest: &Manifest,
     host: &CallLimits,
-    settings: &Value,
+    settings: &RevealedJson,
 ) -> Result<(), String> {
     let limits = granted(manifest, host);
     if manifest.kind != ManifestKind::Destination {
-        let function = Function::of(module.clone(), &manifest.name, settings.to_string(), limits);
+        let function = Function::of(module.clone(), &manifest.name, String::new(), limits).with_settings(settings);
         return function.check().await.map_err(|error| error.to_string());
     }
-    let mut settings = settings.clone();
+    let hidden = HiddenTexts::default().and(settings.hidden());
+    let mut settings = settings.given().clone();
     for secret in manifest.secrets() {
         settings[secret] = format!("{{{{secret.{secret}}}}}").into();
     }
     let services = services(Some(manifest), Value::Null);
     let asked = AskedFixture { settings: &settings, services: &services, numbers: manifest.numbers() };
-    match prepare(module, &Arc::new(limits), asked, &[]).await {
-        Err(CallFailure::Stopped { message, .. }) => Err(legible(&message, 2_048)),
-        Err(CallFailure::Configure(guest_error)) => Err(format!("{}: {}", guest_error.code, guest_error.message)),
-        _ => Ok(()),
-    }
+    let mut refusal = match prepare(module, &Arc::new(limits), asked, &[]).await {
+        Err(CallFailure::Stopped { message, .. }) => legible(&message, 2_048),
+        Err(CallFailure::Configure(guest_error)) => format!("{}: {}", guest_error.code, guest_error.message),
+        _ => return Ok(()),
+    };
+    hidden.clean(&mut refusal);
+    Err(refusal)
 }
 
 async fn outcomes(function: &Function, events: &[Value]) -> Vec<Outcome> {
@@ -180,7 +186,8 @@ async fn prepare(
         services: asked.services,
         numbers: asked.numbers,
     };
-    module.prepare(call, batch, &mut CallLog::default()).await.answer
+    let export = if module.can_forget() { DestinationExport::of_fixtures(batch) } else { DestinationExport::default() };
+    module.prepare_for(call, (export, batch), &mut CallLog::default()).await.answer
 }
 
 /// The lines between what both begin and end with.

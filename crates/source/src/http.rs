@@ -7,18 +7,23 @@ mod accept;
 mod address;
 mod answer;
 mod body;
+mod browser_cookies;
+mod browser_sdk;
 mod cors;
 mod entrance;
 mod environments;
 mod host;
 mod inflate;
 mod key;
+mod mapped_frames;
 mod pixel;
 mod rate;
 mod remote;
 mod route;
 mod scan;
 mod unfinished;
+mod webhook_entrance;
+mod webhooks;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,12 +36,16 @@ use hyper::{Method, Request};
 use tokio::sync::watch;
 
 pub use address::client as client_address;
+pub use browser_cookies::{BrowserCookies, COOKIE_AGE_MAX, cookie_domain, cookie_origin};
 pub use entrance::{Entrance, EntranceSettings};
 pub use environments::DoorEnvironment;
 pub use host::public as public_host;
 pub use key::{KEY_BYTES_MAX, KeyHasher, KeyOrigin, KeyUses, WriteKey, WriteKeys};
+pub use mapped_frames::MappedFrames;
+pub(crate) use rate::Meter;
 pub use rate::Rate;
 pub use tidegate_net::Network;
+pub use webhook_entrance::WebhookEntrance;
 
 use accept::{Accepted, Stamp};
 use answer::{HttpAnswer, HttpReply};
@@ -45,7 +54,9 @@ use environments::{DoorEnvironments, OpenedSource};
 use route::HttpRoute;
 use tidegate_event::EventKind;
 use tidegate_log::{AppendError, Partitioner};
-use tidegate_net::{self as net, Caller, InFlight, Peer, Port, RequestBody, Service, WrongTries};
+use tidegate_message::MessageLimits;
+use tidegate_metrics::{SeriesFamily, TraceContext};
+use tidegate_net::{self as net, Caller, InFlight, Peer, Port, PortTls, RequestBody, Service, WrongTries};
 use tidegate_process::clock;
 use unfinished::UnfinishedBodies;
 
@@ -97,6 +108,22 @@ impl Default for RequestLimits {
     }
 }
 
+/// A part of a message that is larger is not read. It is more than an event may have, since a mapping may take little of a message.
+const PART_BYTES_MAX: usize = 1 << 20;
+
+impl RequestLimits {
+    /// What is read of a message that may have so many parts.
+    #[must_use]
+    pub fn of_message(&self, parts_max: usize) -> MessageLimits {
+        MessageLimits {
+            parts_max,
+            bytes_max: self.event_bytes_max.max(PART_BYTES_MAX),
+            depth_max: self.event_depth_max,
+            keys_max: self.event_keys_max,
+        }
+    }
+}
+
 /// All that the server needs to know.
 #[derive(Debug, Clone)]
 pub struct IngestSettings {
@@ -106,6 +133,10 @@ pub struct IngestSettings {
     pub trusted_proxies: Vec<Network>,
     /// Host and path that SDKs are told to send to.
     pub public_host: Option<String>,
+    /// Who may use the cookie service, and how.
+    pub browser_cookies: BrowserCookies,
+    /// How the port speaks TLS, if it does.
+    pub tls: Option<Arc<PortTls>>,
 }
 
 /// What came through the door since the start.
@@ -117,6 +148,8 @@ pub struct IntakeCounts {
     pub malformed: AtomicU64,
     pub refused: AtomicU64,
     pub shed: AtomicU64,
+    /// Those that were refused or shed, by the code of the answer.
+    pub refusals: SeriesFamily<AtomicU64>,
 }
 
 /// A bound listener.
@@ -150,6 +183,7 @@ impl IngestServer {
         counts: Arc<IntakeCounts>,
     ) -> std::io::Result<Self> {
         let port = Port::open(listen, settings.connections.clone(), settings.trusted_proxies.clone())?;
+        let port = port.with_tls(settings.tls.clone());
         let door = IngestDoor {
             unfinished: UnfinishedBodies::new(&settings.limits),
             decoders: Decoders::new(),
@@ -182,14 +216,15 @@ impl Service for IngestDoor {
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, incoming) = request.into_parts();
         let mut wire = WireBody::new(&parts.headers, incoming);
+        let reader = cors::reader(&parts.headers, parts.uri.path(), &self.settings.browser_cookies);
         let mut reply = if parts.method == Method::OPTIONS {
-            cors::preflight(&parts.headers)
+            cors::preflight(&parts.headers, reader)
         } else {
             let answer = self.bounded(&parts, &mut wire, peer).await;
             self.count(&answer);
             let mut reply = answer.into_reply(parts.method == Method::HEAD);
-            if let Some(origin) = parts.headers.get(header::ORIGIN) {
-                cors::allow(reply.headers_mut(), origin.clone());
+            if let Some(origin) = reader {
+                cors::allow(reply.headers_mut(), origin);
             }
             reply
         };
@@ -201,12 +236,16 @@ impl Service for IngestDoor {
     }
 
     fn too_slow(&self) -> HttpReply {
+        self.count(&HttpAnswer::Slow);
         HttpAnswer::Slow.into_reply(false)
     }
 }
 
 impl IngestDoor {
     fn count(&self, answer: &HttpAnswer) {
+        if let Some(reason) = answer.refusal() {
+            self.counts.refusals.of(&[reason]).fetch_add(1, Ordering::Relaxed);
+        }
         match answer {
             HttpAnswer::TooBusy(_)
             | HttpAnswer::DiskFull
@@ -219,6 +258,7 @@ impl IngestDoor {
             HttpAnswer::Bad { .. }
             | HttpAnswer::TooLarge { .. }
             | HttpAnswer::UnknownKey
+            | HttpAnswer::WrongSignature(_)
             | HttpAnswer::KeyOutside
             | HttpAnswer::NoSource
             | HttpAnswer::TooManyWrongKeys(_) => {
@@ -238,10 +278,10 @@ impl IngestDoor {
             return HttpAnswer::TooManyRequests;
         }
         let answer = self.dispatch(parts, wire, peer, ip).await;
-        if matches!(answer, HttpAnswer::UnknownKey | HttpAnswer::NoSource) {
+        if matches!(answer, HttpAnswer::UnknownKey | HttpAnswer::NoSource | HttpAnswer::WrongSignature(_)) {
             let (count, wait) = self.wrong_keys.note(client, Instant::now());
             if count == self.settings.limits.wrong_keys_max.saturating_add(1) {
-                tracing::warn!(client = ?client, wrong = count, "somebody sends wrong write keys; they are told to wait");
+                tracing::warn!(client = ?client, wrong = count, "somebody sends wrong write keys or signatures; they are told to wait");
             }
             if let Some(wait) = wait {
                 return HttpAnswer::TooManyWrongKeys(wait);
@@ -260,13 +300,19 @@ impl IngestDoor {
             // sends is read to its end before the answer, and nothing of it is kept.
             (HttpRoute::Discard, false) => HttpAnswer::Success,
             (HttpRoute::Pixel(kind), true) => self.pixel(parts, ip, kind).await,
+            (HttpRoute::Webhook(path), false) => self.webhook(parts, wire, ip, &path).await,
+            (HttpRoute::Webhook(path), true) => self.webhook_question(parts, &path),
             (HttpRoute::Settings(key), true) => self.settings_for(&parts.headers, peer, &key),
             (HttpRoute::Integrations(key), true) => match self.environments.find(&key, clock::now_us()) {
                 Some(_) => HttpAnswer::Json(b"[]".as_slice().into()),
                 None => HttpAnswer::NoSource,
             },
             (HttpRoute::SourceConfig, true) => self.source_config(parts),
+            (HttpRoute::Sdk(file), true) => browser_sdk::answer(&file, &parts.headers),
+            (HttpRoute::Cookies(call), false) => self.settings.browser_cookies.answer(call, &parts.headers),
             (HttpRoute::Health, true) => self.health(),
+            (HttpRoute::Conservation, true) if self.environments.has_breach() => HttpAnswer::Breach,
+            (HttpRoute::Conservation, true) => HttpAnswer::Json(b"{\"status\":\"ok\"}".as_slice().into()),
             (HttpRoute::Version, true) => {
                 HttpAnswer::Json(format!(r#"{{"name":"tidegate","version":"{}"}}"#, env!("CARGO_PKG_VERSION")).into())
             }
@@ -318,7 +364,7 @@ impl IngestDoor {
             }
         };
         match read {
-            Ok(admitted) => self.append(admitted).await,
+            Ok(admitted) => self.append(admitted, parts).await,
             Err(answer) => answer,
         }
     }
@@ -338,14 +384,14 @@ impl IngestDoor {
         let accepted =
             pixel::scan(query, kind, limits).and_then(|(body, scan)| scan.frames_within(&body, &stamp, limits));
         let answer = match accepted {
-            Ok(accepted) => self.append(AdmittedEvents { opened, accepted, received_at_us }).await,
+            Ok(accepted) => self.append(AdmittedEvents { opened, accepted, received_at_us }, parts).await,
             Err(bad) => return bad,
         };
         if answer == HttpAnswer::Success { HttpAnswer::Gif } else { answer }
     }
 
     /// Appends what an entrance let in, if the entrance of now lets it in too.
-    async fn append(&self, admitted: AdmittedEvents) -> HttpAnswer {
+    async fn append(&self, admitted: AdmittedEvents, parts: &Parts) -> HttpAnswer {
         let AdmittedEvents { opened, accepted, received_at_us } = admitted;
         let OpenedSource { at, mut entrance, mut key } = opened;
         let environment = self.environments.at(at);
@@ -377,8 +423,20 @@ impl IngestDoor {
         if let Some(wait) = meter.charge(events, bytes, Instant::now()) {
             return HttpAnswer::RateLimited(wait);
         }
-        let refusal = match environment.log.append(meter.lane, accepted.parts).await {
+        let metrics = &environment.metrics;
+        let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        let trace = metrics.spans.begin(traceparent, &key.source, received_at_us);
+        let began = Instant::now();
+        let appended = environment.log.append(meter.lane, accepted.parts).await;
+        if let Some(trace) = trace {
+            finish_accept(environment, &key.source, (trace, received_at_us), (events, appended.is_ok()));
+        }
+        let refusal = match appended {
             Ok(()) => {
+                let numbers = metrics.ingest.of(&[&*key.source]);
+                numbers.acknowledge.observe(began.elapsed());
+                numbers.events.fetch_add(events, Ordering::Relaxed);
+                numbers.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
                 self.counts.accepted.fetch_add(events, Ordering::Relaxed);
                 self.counts.malformed.fetch_add(accepted.malformed, Ordering::Relaxed);
                 key.uses.note_accepted(events);
@@ -391,6 +449,21 @@ impl IngestDoor {
         meter.give_back(events, bytes);
         refusal
     }
+}
+
+/// The span of a request whose events are on disk, or are not.
+fn finish_accept(
+    environment: &DoorEnvironment,
+    source: &str,
+    (trace, received_at_us): (TraceContext, i64),
+    (events, is_accepted): (u64, bool),
+) {
+    let mut span = trace.own("accept", (received_at_us, clock::now_us()));
+    span = span.text("tidegate.source", source).number("messaging.batch.message_count", events);
+    if !is_accepted {
+        span.error = Some("the log did not take the events".to_owned());
+    }
+    environment.metrics.spans.finish(span);
 }
 
 /// Bodies up to this size are read where they came in; the way to another thread costs more.

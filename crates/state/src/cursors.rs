@@ -6,7 +6,8 @@ use std::collections::btree_map::Entry;
 use rusqlite::{Connection, OptionalExtension, params};
 use tidegate_event::{Position, in_partition, partition_of};
 
-use super::{State, StateError, signed, sum, unsigned};
+use super::replay_names::is_of_replay;
+use super::{BatchFates, EndedRetry, State, StateError, fate_syncs, signed, sum, unsigned};
 
 /// One sync's line in the status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub struct SyncProgress {
     pub rejected: u64,
     pub filtered: u64,
     pub notices: Vec<String>,
+    /// Retried events that are for this sync alone, of which nothing goes on.
+    pub ended_retries: Vec<EndedRetry>,
+    /// What became of the events that the cursor moves over; it is held against the log.
+    pub fates: Option<BatchFates>,
 }
 
 impl State {
@@ -64,6 +69,14 @@ impl State {
         refined_to(&self.connection, self.partition)
             .map_err(self.err("could not read"))?
             .ok_or_else(|| self.damaged("how far the log is refined cannot be read"))
+    }
+
+    /// The same of another partition; `None` when nothing of it was refined yet.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn refined_to_of(&self, partition: u16) -> Result<Option<u64>, StateError> {
+        refined_to(&self.connection, partition).map_err(self.err("could not read"))
     }
 
     /// Lets a new state begin at `offset`, the oldest record that there is.
@@ -98,7 +111,25 @@ impl State {
     /// # Errors
     /// Nothing was recorded.
     pub fn advance(&mut self, sync: &str, progress: &SyncProgress, now_us: i64) -> Result<(), StateError> {
-        advance(&self.connection, &self.key(sync), progress, now_us).map_err(self.err("could not record a cursor"))
+        let key = self.key(sync).into_owned();
+        self.in_transaction(false, |connection| advance(connection, &key, progress, now_us))
+    }
+
+    /// Counts what the destination of a sync has by its own ledger, and lets the cursor come after; nothing else of its report changes.
+    ///
+    /// # Errors
+    /// Nothing was recorded.
+    pub fn count_known(&mut self, sync: &str, progress: &SyncProgress) -> Result<(), StateError> {
+        let key = self.key(sync).into_owned();
+        self.in_transaction(false, |connection| {
+            if let Some(fates) = &progress.fates {
+                fate_syncs::settle(connection, &key, fates, progress.cursor)?;
+            }
+            let sql = "INSERT INTO syncs (sync, cursor, sum) VALUES (?1, ?2, ?3)
+                ON CONFLICT (sync) DO UPDATE SET cursor = excluded.cursor, sum = excluded.sum";
+            let values = params![key, signed(progress.cursor), sum::named(&key, progress.cursor).value()];
+            connection.prepare_cached(sql)?.execute(values).map(drop)
+        })
     }
 
     /// Records what a sync is failing at.
@@ -124,7 +155,7 @@ impl State {
         Ok(())
     }
 
-    /// The reports of all syncs that ever ran.
+    /// The reports of all syncs that ever ran. Replays are none.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -157,6 +188,9 @@ impl State {
             if report.cursors.iter().any(|cursor| sum::named(&key, cursor.offset).value() != sum) {
                 return Err(self.damaged("the cursor of a sync is not what was stored"));
             }
+            if is_of_replay(&report.sync) {
+                continue;
+            }
             match reports.entry(report.sync.clone()) {
                 Entry::Vacant(vacant) => drop(vacant.insert(report)),
                 Entry::Occupied(mut known) => known.get_mut().add(report),
@@ -176,7 +210,7 @@ fn shortened(text: &str) -> &str {
 }
 
 /// `None` when it is not what was stored.
-fn refined_to(connection: &Connection, partition: u16) -> rusqlite::Result<Option<u64>> {
+pub(super) fn refined_to(connection: &Connection, partition: u16) -> rusqlite::Result<Option<u64>> {
     let key = in_partition("refined_to", partition);
     let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE key = ?1";
     let found: Option<String> = connection.query_row(sql, [&key], |row| row.get(0)).optional()?;
@@ -196,6 +230,9 @@ pub(super) fn advance(
     progress: &SyncProgress,
     now_us: i64,
 ) -> rusqlite::Result<()> {
+    if let Some(fates) = &progress.fates {
+        fate_syncs::settle(connection, sync, fates, progress.cursor)?;
+    }
     let sql =
         "INSERT INTO syncs (sync, cursor, delivered, duplicates, rejected, filtered, delivered_at_us, notice, sum)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)

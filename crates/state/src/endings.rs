@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, params};
 use tidegate_event::{Position, in_partition, partition_of};
 
-use super::{State, StateError, signed, sum, unsigned};
+use super::{State, StateError, fates, signed, sum, unsigned};
 
 /// What becomes of what waits for a sync that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +138,8 @@ impl State {
             this.abandoned += remove("pending")? as u64;
             remove("syncs")?;
             remove("starts")?;
+            remove("fate_syncs")?;
+            fates::forget_sync(connection, sync)?;
             keep(connection, &this)?;
             let sql = "DELETE FROM ended_syncs WHERE id <= (SELECT max(id) FROM ended_syncs) - ?1";
             connection.execute(sql, [ENDED_MAX])?;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rusqlite::params;
 use tidegate_event::{Position, partition_of};
 
-use super::{Quarantined, State, StateError, position, signed, sum, unsigned};
+use super::{EndedRetry, Quarantined, State, StateError, TransformedRange, position, signed, sum, unsigned};
 
 /// Runs with log lines that are kept of each function.
 const RUNS_KEPT: u64 = 500;
@@ -109,12 +109,16 @@ pub struct Transformed<'a> {
     /// Everything below is done.
     pub to: u64,
     pub quarantined: &'a [Quarantined],
+    /// Retried events of which nothing goes on.
+    pub ended_retries: &'a [EndedRetry],
     /// Names and deltas of counters of the source.
     pub counts: &'a [(String, u64)],
     pub charges: &'a [Charge],
     pub logs: &'a [LoggedRun],
     /// A function chain that took over: from which offset on, and its key.
     pub function_chain: Option<(u64, &'a str)>,
+    /// What became of the events of the log range.
+    pub fates: Option<&'a TransformedRange>,
 }
 
 pub(super) const TABLES: &str = "
@@ -202,6 +206,7 @@ impl State {
         for entry in done.quarantined {
             stage.quarantine(entry)?;
         }
+        stage.end_retries(done.ended_retries)?;
         for (name, delta) in done.counts {
             stage.count(done.source, name, *delta)?;
         }
@@ -216,6 +221,9 @@ impl State {
             let from = stage.column(from);
             let sum = sum::named(&source, unsigned(from)).text(key).value();
             stage.run(sql, params![source, from, key, sum])?;
+        }
+        if let Some(fates) = done.fates {
+            stage.transformed_fates(done.source, fates)?;
         }
         if !done.source.is_empty() {
             let sql = "INSERT OR REPLACE INTO transformed (source, log_offset, sum) VALUES (?1, ?2, ?3)";
@@ -240,6 +248,18 @@ impl State {
         let sql = "UPDATE charges SET stopped = ?3 WHERE function = ?1 AND version = ?2";
         self.connection
             .execute(sql, params![function, version, why])
+            .map(drop)
+            .map_err(self.err("could not mark a function"))
+    }
+
+    /// Says that a version has taken the place of all others: none of these holds anything up.
+    ///
+    /// # Errors
+    /// Nothing was said.
+    pub fn took_over(&mut self, function: &str, version: &str) -> Result<(), StateError> {
+        let sql = "UPDATE charges SET stopped = NULL WHERE function = ?1 AND version <> ?2 AND stopped IS NOT NULL";
+        self.connection
+            .execute(sql, params![function, version])
             .map(drop)
             .map_err(self.err("could not mark a function"))
     }
@@ -384,6 +404,7 @@ impl State {
 }
 
 impl super::RefineStage<'_> {
+    /// A version that takes most events of a batch is stopped no more.
     fn charge(&mut self, charge: &Charge) -> Result<(), StateError> {
         let sql =
             "INSERT INTO charges (function, version, batches, calls, calls_failed, events, faults, failed, dropped,
@@ -393,7 +414,8 @@ impl super::RefineStage<'_> {
             events = events + excluded.events, faults = faults + excluded.faults, failed = failed + excluded.failed,
             dropped = dropped + excluded.dropped, cpu_us = cpu_us + excluded.cpu_us,
             memory_peak_bytes = max(memory_peak_bytes, excluded.memory_peak_bytes),
-            fault = coalesce(excluded.fault, fault)";
+            fault = coalesce(excluded.fault, fault),
+            stopped = iif(excluded.events > 0 AND excluded.faults * 2 <= excluded.events, NULL, stopped)";
         let values = params![
             charge.function,
             charge.version,
@@ -432,5 +454,40 @@ impl super::RefineStage<'_> {
         let sql = "DELETE FROM function_runs WHERE function = ?1 AND id <= (SELECT id FROM function_runs
             WHERE function = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)";
         self.run(sql, params![run.function, signed(RUNS_KEPT)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_stopped_until_it_works_again_or_another_one_has_taken_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("state.db")).unwrap();
+        let charge = |version: &str, errors| Charge {
+            function: "f".to_owned(),
+            version: version.to_owned(),
+            events: 4,
+            errors,
+            ..Charge::default()
+        };
+        let stops = |state: &State| -> Vec<bool> {
+            state.charges().unwrap().iter().map(|(_, stopped)| stopped.is_some()).collect()
+        };
+        let run = |state: &mut State, charges: &[Charge]| {
+            state.transformed(&Transformed { charges, ..Transformed::default() }).unwrap();
+        };
+        run(&mut state, &[charge("1", 4)]);
+        state.stopped("f", "1", Some("fatal")).unwrap();
+        run(&mut state, &[charge("1", 3), charge("2", 0)]);
+        assert_eq!(stops(&state), [true, false], "it breaks still");
+        run(&mut state, &[charge("1", 1)]);
+        assert_eq!(stops(&state), [false, false]);
+        state.stopped("f", "1", Some("fatal")).unwrap();
+        state.took_over("f", "1").unwrap();
+        assert_eq!(stops(&state), [true, false]);
+        state.took_over("f", "2").unwrap();
+        assert_eq!(stops(&state), [false, false]);
     }
 }

@@ -1,29 +1,54 @@
 //! The state file beside the log: what was refined, what was seen before, what is quarantined, how far each sync is.
 //!
 //! Nouns: the **refine cursor** (the log is refined below it), a **quarantined** event (kept with the stage and the reason), a **pending** event (kept for another try), a sync's
-//! **cursor** and **report**, a sync's **end** (how far it still has to come before it is gone).
+//! **cursor** and **report**, a sync's **end** (how far it still has to come before it is gone), a stream's **position** (how far it was read).
 //!
 //! Guarantees: one [`RefineStage`] is one transaction, so the quarantine of a log range, its counts and the refine cursor
 //! move together or not at all; the dedup index never knows more than that cursor. The bounds of every refined log range and the offsets of all duplicates are
 //! kept as long as the log keeps the records, so refining a log range again comes to the same end. Losing the latest
-//! transactions (a power cut) loses nothing: the log range is refined again from the log.
+//! transactions (a power cut) loses nothing: the log range is refined again from the log. What became of events is counted in the transaction that
+//! decides it (`fates.rs`), and each cursor that moves is held against the log ranges that it passes (`fate_syncs.rs`).
 //! This room knows offsets, ids and reasons, not what an event means.
 
+mod activity;
+mod alerts;
+mod consents;
+mod conservation;
 mod cursors;
 mod endings;
+mod erased_offsets;
+mod fate_breaches;
+mod fate_entries;
+mod fate_ranges;
+mod fate_syncs;
+mod fates;
+mod forget_jobs;
+mod forget_names;
+mod forgetting;
 mod functions;
 mod identity;
 mod key_uses;
+mod message_ids;
 mod migrate;
 mod partitions;
 mod pending;
 mod quarantine;
+mod quarantine_entries;
+mod quarantine_jobs;
+mod rebuild_jobs;
+mod replay_jobs;
+mod replay_names;
+mod retention;
+mod retried;
+mod retry_outcomes;
 mod revisions;
 mod salvage;
 mod schema;
 mod seal;
 mod seen;
 mod starts;
+mod stream_positions;
+mod subjects;
 mod sum;
 mod verify;
 
@@ -32,20 +57,40 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use tidegate_event::{Position, in_partition};
+use tidegate_event::{Position, RetryMark, in_partition};
 
+pub use activity::NameHistory;
+pub use alerts::{AcceptedInHours, AlertEvent, AlertHistoryPart, AlertMuting, AlertStep, WaitingMessage};
+pub use consents::{ConsentSaid, IsWithdrawn, KnownConsent, KnownConsents, SaidBy};
+pub use conservation::{AcceptedCounts, Conservation, FateQuery, SourceFates, SyncFates, WrongSum};
 pub use cursors::{SyncProgress, SyncReport};
 pub use endings::{EndedSync, EndingKind, SyncEnd};
+pub use fate_breaches::FateBreach;
+pub use fate_ranges::RangeCounts;
+pub use fate_syncs::BatchFates;
+pub use fates::{
+    FURTHER_NAMES, FateCounts, FateTally, TransformedRange, UNREADABLE_NAME, fate_hour, fate_hour_begins_us,
+    fate_key_of_entry, fate_name,
+};
+pub use forget_jobs::{ForgetJob, ForgetJobState, NewForgetJob};
+pub use forgetting::{ForgottenRows, sync_of_suppressed};
 pub use functions::{Charge, Compared, FunctionLog, LogFilter, LoggedRun, Transformed};
 pub use identity::Identity;
 pub use key_uses::KeyUse;
 pub use pending::{DAMAGED_PENDING_CODE, Pending, PendingCount, PendingFound, PendingMark, Resolved, SettledBatch};
 pub use quarantine::{
-    DAMAGED_CODE, Expired, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,
+    DAMAGED_CODE, Expired, KeptEntry, Purge, QuarantineBounds, QuarantineFilter, QuarantineSize, Quarantined,
     Stage as QuarantineStage,
 };
+pub use quarantine_entries::{EntryFilter, EntryPage, EntryScope, KeptOriginal, OF_SEVERAL_DETAIL};
+pub use quarantine_jobs::{BegunRetry, NewRetryJob, RetryJob, RetryJobState, RetryStep};
+pub use rebuild_jobs::{NewRebuildJob, RebuildJob, RebuildJobState, RebuildRefusal};
+pub use replay_jobs::{NewReplayJob, ReplayJob, ReplayJobState, ReplayRetries, ReplayStep};
+pub use retention::{ErasedToTime, ExpiredRows};
+pub use retry_outcomes::{EndedRetry, OUTCOME_QUARANTINED, OUTCOME_REFINED, RetryEnding};
 pub use revisions::{ContractText, RunRevision};
 pub use salvage::Salvaged;
+pub use subjects::{ClearSubject, HashedSubject, SubjectHash, SubjectSet, SuppressList, SuppressedSubject};
 pub use verify::{DamagedRow, VerifiedState, verify};
 
 /// The state file cannot be used.
@@ -169,7 +214,8 @@ impl State {
             return Ok(None);
         };
         let range = range.start.offset..range.end.offset;
-        if sum::log_range(self.partition, &range, revision, self.duplicates_in(&range)?).value() != sum {
+        let found = sum::log_range(self.partition, &range, revision, self.duplicates_in(&range)?);
+        if sum::with_suppressed(found, self.partition, self.suppressed_in(&range)?).value() != sum {
             let (start, end) = (range.start, range.end);
             return Err(self.damaged(format!("which events of {start}..{end} are duplicates cannot be told any more")));
         }
@@ -201,7 +247,8 @@ impl State {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::at("could not begin", path))?;
-        Ok(RefineStage { transaction, path, partition: self.partition, duplicates: Vec::new() })
+        let (duplicates, suppressed) = (Vec::new(), Vec::new());
+        Ok(RefineStage { transaction, path, partition: self.partition, duplicates, has_entries: None, suppressed })
     }
 
     /// Counters by scope and name, e.g. `("web", "duplicates")`.
@@ -215,6 +262,21 @@ impl State {
             find.query_map([], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row.get(2)?))))?.collect()
         };
         read().map_err(self.err("could not read the counters"))
+    }
+
+    /// Where the first log range begins that is known; `None` where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn log_ranges_from(&self) -> Result<Option<u64>, StateError> {
+        let sql = "SELECT start FROM stretches WHERE start >= ?1 ORDER BY start LIMIT 1";
+        let found = self
+            .connection
+            .prepare_cached(sql)
+            .and_then(|mut find| find.query_row([self.column(0)], |row| row.get::<_, i64>(0)).optional())
+            .map_err(self.err("could not read the log ranges"))?;
+        let first = found.map(position).filter(|first| first.partition == self.partition);
+        Ok(first.map(|first| first.offset))
     }
 
     /// Forgets log ranges and duplicates of records that the log no longer keeps, and makes everything before
@@ -233,6 +295,17 @@ impl State {
                     min(?1, coalesce((SELECT min(start) FROM stretches WHERE start >= ?2), ?1))";
                 self.connection.execute(sql, [oldest, first])
             })
+            .and_then(|_| {
+                let sql = "DELETE FROM suppressed WHERE log_offset >= ?2 AND log_offset <
+                    min(?1, coalesce((SELECT min(start) FROM stretches WHERE start >= ?2), ?1))";
+                self.connection.execute(sql, [oldest, first])
+            })
+            .and_then(|_| {
+                // A job that runs finds rows by them.
+                let sql = "DELETE FROM forgotten WHERE log_offset >= ?2 AND log_offset < ?1
+                    AND NOT EXISTS (SELECT 1 FROM forget_jobs WHERE state = 'running' AND dry_run = 0)";
+                self.connection.execute(sql, [oldest, first])
+            })
             // The function chain of the oldest record left is the last one that took over at or before it.
             .and_then(|_| {
                 let sql = "DELETE FROM lineups WHERE log_offset < (SELECT max(l.log_offset) FROM lineups l
@@ -240,7 +313,9 @@ impl State {
                     AND log_offset >= ?2";
                 self.connection.execute(sql, [oldest, first])
             })
-            .and_then(|_| revisions::forget(&self.connection, partitions))
+            .and_then(|_| retried::forget(&self.connection, (first, oldest)))
+            .and_then(|()| fate_ranges::forget(&self.connection, position(oldest)))
+            .and_then(|()| revisions::forget(&self.connection, partitions))
             .and_then(|()| self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())))
             .map_err(self.err("could not forget old log ranges"))
     }
@@ -253,6 +328,9 @@ pub struct RefineStage<'a> {
     partition: u16,
     /// Those of this log range so far.
     duplicates: Vec<u64>,
+    /// Whether anything was in quarantine when that was first asked.
+    has_entries: Option<bool>,
+    suppressed: Vec<u64>,
 }
 
 /// Behind the name of a source, which has no space: the scope of the counters of what is undeclared and allowed there.
@@ -291,7 +369,37 @@ impl RefineStage<'_> {
     /// # Errors
     /// The file cannot be written.
     pub fn quarantine(&mut self, entry: &Quarantined) -> Result<(), StateError> {
-        quarantine::insert(&self.transaction, entry).map_err(StateError::at("could not quarantine an event", self.path))
+        let kept = quarantine::insert(&self.transaction, entry, quarantine::QuarantinedBy::Source);
+        kept.map_err(StateError::at("could not quarantine an event", self.path))
+    }
+
+    /// Whether an event with this id is in quarantine, of any source: a hash of it, so that very rarely it is another one. While nothing is
+    /// in quarantine an id is neither hashed nor looked for.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_quarantined(&mut self, message_id: &str) -> Result<bool, StateError> {
+        let unreadable = StateError::at("could not read the quarantine", self.path);
+        let has_entries = match self.has_entries {
+            Some(known) => known,
+            None => message_ids::has_entries(&self.transaction).map_err(&unreadable)?,
+        };
+        self.has_entries = Some(has_entries);
+        if !has_entries {
+            return Ok(false);
+        }
+        message_ids::is_quarantined(&self.transaction, message_id).map_err(unreadable)
+    }
+
+    /// Takes the entry that `mark` names out of the quarantine, for its event is in this log range once more, at `offset`. False when it is not
+    /// there as the mark has it: another record with the same mark was before this one, or somebody has purged it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn take_retried(&mut self, offset: u64, mark: &RetryMark<'_>) -> Result<bool, StateError> {
+        let at = Position::new(self.partition, offset);
+        quarantine_jobs::take(&self.transaction, at, mark)
+            .map_err(StateError::at("could not take an entry out of the quarantine", self.path))
     }
 
     /// Adds to a counter.
@@ -324,11 +432,16 @@ impl RefineStage<'_> {
     pub fn commit(mut self, log_range: &Range<u64>, revision: u64) -> Result<(), StateError> {
         self.duplicates.sort_unstable();
         self.duplicates.dedup();
-        let sum = sum::log_range(self.partition, log_range, revision, std::mem::take(&mut self.duplicates)).value();
+        self.suppressed.sort_unstable();
+        self.suppressed.dedup();
+        let sum = sum::log_range(self.partition, log_range, revision, std::mem::take(&mut self.duplicates));
+        let sum = sum::with_suppressed(sum, self.partition, std::mem::take(&mut self.suppressed)).value();
         let (start, end) = (self.column(log_range.start), self.column(log_range.end));
         let sql = "INSERT OR REPLACE INTO stretches (start, end, revision, sum) VALUES (?1, ?2, ?3, ?4)";
         self.run(sql, params![start, end, signed(revision), sum])?;
         let refined_to = Position::new(self.partition, log_range.end);
+        fate_ranges::begin(&self.transaction, Position::new(self.partition, log_range.start))
+            .map_err(StateError::at("could not write", self.path))?;
         cursors::set_refined_to(&self.transaction, refined_to).map_err(StateError::at("could not write", self.path))?;
         self.finish()
     }

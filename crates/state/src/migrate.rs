@@ -63,6 +63,12 @@ pub(super) fn bring_up(connection: &Connection, path: &Path) -> Result<(), State
             transaction.execute_batch(TO_FOUR)?;
             transaction.execute_batch(super::starts::UNKNOWN)?;
         }
+        if found < 8 {
+            to_eight(&transaction)?;
+        }
+        if found < 9 {
+            to_nine(&transaction)?;
+        }
         if found < 3 {
             to_three(&transaction)?;
         }
@@ -98,6 +104,31 @@ const TO_FOUR: &str = "
 fn to_six(connection: &Connection) -> rusqlite::Result<()> {
     if had(connection, "stretches")? {
         connection.execute_batch("ALTER TABLE stretches ADD COLUMN revision INTEGER NOT NULL DEFAULT 0")?;
+    }
+    Ok(())
+}
+
+/// Entries of the quarantine can be retried: they know how often they were, and for which sync. Their numbers are never used twice.
+fn to_eight(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "ALTER TABLE quarantine ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE quarantine ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE quarantine ADD COLUMN for_sync TEXT;
+         ALTER TABLE quarantine ADD COLUMN message_hash INTEGER;",
+    )?;
+    if had(connection, "quarantine_size")? {
+        connection.execute_batch(
+            "ALTER TABLE quarantine_size ADD COLUMN last_id INTEGER NOT NULL DEFAULT 0;
+             UPDATE quarantine_size SET last_id = (SELECT coalesce(max(id), 0) FROM quarantine);",
+        )?;
+    }
+    Ok(())
+}
+
+/// Of a retried event it is known which job has sent it.
+fn to_nine(connection: &Connection) -> rusqlite::Result<()> {
+    if had(connection, "retried")? {
+        connection.execute_batch("ALTER TABLE retried ADD COLUMN job INTEGER NOT NULL DEFAULT 0")?;
     }
     Ok(())
 }
@@ -176,15 +207,15 @@ fn seal_ranges(connection: &Connection) -> rusqlite::Result<()> {
 
 fn seal_quarantine(connection: &Connection) -> rusqlite::Result<()> {
     // One at a time: nothing bounded them before.
-    let sql = format!("SELECT {}, id FROM quarantine ORDER BY id", super::quarantine::COLUMNS);
+    let sql = format!("SELECT {} FROM quarantine ORDER BY id", super::quarantine::COLUMNS);
     let mut find = connection.prepare(&sql)?;
     let mut set = connection.prepare("UPDATE quarantine SET sum = ?2 WHERE id = ?1")?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
-        let (entry, _) = super::quarantine::read(row)?;
-        let id: i64 = row.get("id")?;
-        set.execute([id, entry.sum().value()])?;
+        let kept = super::quarantine::read(row)?;
+        set.execute([super::signed(kept.id), kept.entry.sum().value()])?;
     }
+    connection.execute("UPDATE quarantine_size SET last_id = (SELECT coalesce(max(id), 0) FROM quarantine)", [])?;
     super::quarantine::count_anew(connection).map(drop)
 }
 

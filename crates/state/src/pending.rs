@@ -3,8 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_event::{EventId, Position, partition_of};
 
+use super::fate_syncs::ResolvedFates;
+use super::replay_names::is_of_replay;
 use super::sum::{self, Sum, number, small, text};
-use super::{Quarantined, State, StateError, SyncProgress, cursors, quarantine, signed, unsigned};
+use super::{Quarantined, State, StateError, SyncProgress, cursors, quarantine, retry_outcomes, signed, unsigned};
 
 /// One event that waits for its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct PendingCount {
     pub bytes: u64,
     /// Microseconds since the epoch of the first try of the event that has waited longest.
     pub oldest_at_us: i64,
+    /// Of these the destination has been asked and did not take them; the others wait behind them.
+    pub refused: u64,
 }
 
 /// Pending events that were asked for.
@@ -99,13 +103,15 @@ impl State {
         let SettledBatch { progress, quarantined, pending } = *settled;
         let kept = !(quarantined.is_empty() && pending.is_empty());
         let sync = &*self.key(sync).into_owned();
+        let partition = self.partition;
         self.in_transaction(kept, |connection| {
             for entry in quarantined {
-                quarantine::insert(connection, entry)?;
+                quarantine::insert(connection, entry, quarantine::QuarantinedBy::Sync)?;
             }
             for entry in pending {
                 insert(connection, sync, entry)?;
             }
+            retry_outcomes::end(connection, partition, &progress.ended_retries)?;
             cursors::advance(connection, sync, progress, now_us)
         })
     }
@@ -118,15 +124,33 @@ impl State {
         let sync = &*self.key(sync).into_owned();
         // A try that is not remembered is made again; only what leaves must wait for the disk.
         self.in_transaction(!resolved.quarantined.is_empty(), |connection| {
+            let mut fates = ResolvedFates::new(connection, sync)?;
+            resolved.delivered.iter().try_for_each(|id| fates.resolve(*id, |counts| counts.delivered += 1))?;
+            resolved.filtered.iter().try_for_each(|id| fates.resolve(*id, |counts| counts.filtered += 1))?;
+            let mut stopped = resolved.quarantined.iter().map(|entry| entry.id);
+            stopped.try_for_each(|id| fates.resolve(id, |counts| counts.quarantined += 1))?;
+            fates.write()?;
             let mut remove =
                 connection.prepare_cached("DELETE FROM pending WHERE sync = ?1 AND log_offset = ?2 AND part = ?3")?;
-            let quarantined = resolved.quarantined.iter().map(|entry| entry.id);
-            let gone = resolved.delivered.iter().chain(&resolved.filtered).copied().chain(quarantined);
-            for id in gone {
-                remove.execute(params![sync, signed(id.position.bits()), id.part])?;
+            let mut leaves = |id: EventId| -> rusqlite::Result<bool> {
+                Ok(remove.execute(params![sync, signed(id.position.bits()), id.part])? > 0)
+            };
+            // What is not there any more was forgotten while it was tried: it is counted already, and is not kept again.
+            let (mut delivered, mut filtered, mut rejected) = (0_u64, 0_u64, 0_u64);
+            for id in &resolved.delivered {
+                delivered += u64::from(leaves(*id)?);
+            }
+            for id in &resolved.filtered {
+                filtered += u64::from(leaves(*id)?);
             }
             for entry in &resolved.quarantined {
-                quarantine::insert(connection, entry)?;
+                if leaves(entry.id)? {
+                    // What a replay sends is the sync's already: what its destination refuses is counted.
+                    if !is_of_replay(sync) {
+                        quarantine::insert(connection, entry, quarantine::QuarantinedBy::Sync)?;
+                    }
+                    rejected += 1;
+                }
             }
             let mut later = connection.prepare_cached(
                 "UPDATE pending SET attempts = ?4, next_at_us = ?5, error = ?6, next_sum = ?7
@@ -144,9 +168,9 @@ impl State {
                 delivered_at_us = CASE WHEN ?2 > 0 THEN ?5 ELSE delivered_at_us END WHERE sync = ?1";
             connection.prepare_cached(sql)?.execute(params![
                 sync,
-                signed(resolved.delivered.len() as u64),
-                signed(resolved.quarantined.len() as u64),
-                signed(resolved.filtered.len() as u64),
+                signed(delivered),
+                signed(rejected),
+                signed(filtered),
                 now_us,
             ])?;
             Ok(())
@@ -208,7 +232,7 @@ impl State {
     pub fn pending_counts(&self) -> Result<Vec<PendingCount>, StateError> {
         // What is kept for a partition has its number behind the name.
         let sql = "SELECT substr(sync, 1, instr(sync || '/', '/') - 1) AS name, count(*), sum(octet_length(event)),
-            min(first_tried_at_us) FROM pending GROUP BY name ORDER BY name";
+            min(first_tried_at_us), sum(attempts > 0) FROM pending GROUP BY name ORDER BY name";
         let read = || -> rusqlite::Result<Vec<PendingCount>> {
             let mut find = self.connection.prepare_cached(sql)?;
             let rows = find.query_map([], |row| {
@@ -217,6 +241,7 @@ impl State {
                     events: unsigned(row.get(1)?),
                     bytes: unsigned(row.get(2)?),
                     oldest_at_us: row.get(3)?,
+                    refused: unsigned(row.get(4)?),
                 })
             })?;
             rows.collect()

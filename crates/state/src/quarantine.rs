@@ -7,13 +7,17 @@ use tidegate_event::{EventId, Position};
 use tidegate_process::clock;
 
 use super::sum::{self, Sum, bytes, number, optional, small, text};
-use super::{State, StateError, signed, unsigned};
+use super::{State, StateError, fate_entries, message_ids, retried, retry_outcomes, signed, unsigned};
 
 /// What an entry takes besides its texts: the row, and its places in two indexes.
 const ENTRY_BYTES: &str = "200";
 
 /// The columns that [`read`] reads, in its order.
-pub(super) const COLUMNS: &str = "log_offset, part, stage, scope, code, message, event, at_us, detail, sum";
+pub(super) const COLUMNS: &str = "log_offset, part, stage, scope, code, message, event, at_us, detail, sum,
+    id, attempts, revision, for_sync, kept_at_us";
+/// The same of a file that no build has carried over which retries entries.
+pub(super) const COLUMNS_OF_SEVEN: &str = "log_offset, part, stage, scope, code, message, event, at_us, detail, sum,
+    id, 0, 0, NULL, kept_at_us";
 
 /// The code under which an entry is listed whose checksum is wrong.
 pub const DAMAGED_CODE: &str = "damaged-entry";
@@ -22,9 +26,12 @@ pub(super) const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS quarantine_by_age ON quarantine (kept_at_us);
     CREATE TABLE IF NOT EXISTS quarantine_size (
         one INTEGER PRIMARY KEY CHECK (one = 1), entries INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        expired INTEGER NOT NULL, purged INTEGER NOT NULL
+        expired INTEGER NOT NULL, purged INTEGER NOT NULL, last_id INTEGER NOT NULL DEFAULT 0
     );
-    INSERT OR IGNORE INTO quarantine_size VALUES (1, 0, 0, 0, 0);
+    INSERT OR IGNORE INTO quarantine_size (one, entries, bytes, expired, purged, last_id) VALUES (1, 0, 0, 0, 0, 0);
+    CREATE TRIGGER IF NOT EXISTS quarantine_numbers AFTER INSERT ON quarantine BEGIN
+        UPDATE quarantine_size SET last_id = max(last_id, new.id);
+    END;
     CREATE TRIGGER IF NOT EXISTS quarantine_grows AFTER INSERT ON quarantine BEGIN
         UPDATE quarantine_size SET entries = entries + 1, bytes = bytes + 200 + octet_length(new.event)
             + octet_length(new.message) + coalesce(octet_length(new.detail), 0);
@@ -32,6 +39,19 @@ pub(super) const TABLES: &str = "
     CREATE TRIGGER IF NOT EXISTS quarantine_shrinks AFTER DELETE ON quarantine BEGIN
         UPDATE quarantine_size SET entries = max(entries - 1, 0), bytes = max(bytes - 200 - octet_length(old.event)
             - octet_length(old.message) - coalesce(octet_length(old.detail), 0), 0);
+    END;
+    CREATE TABLE IF NOT EXISTS quarantine_originals (
+        log_offset INTEGER PRIMARY KEY, shared BLOB NOT NULL, own BLOB NOT NULL, sum INTEGER NOT NULL
+    );
+    CREATE TRIGGER IF NOT EXISTS originals_grow AFTER INSERT ON quarantine_originals BEGIN
+        UPDATE quarantine_size SET bytes = bytes + octet_length(new.shared) + octet_length(new.own);
+    END;
+    CREATE TRIGGER IF NOT EXISTS originals_shrink AFTER DELETE ON quarantine_originals BEGIN
+        UPDATE quarantine_size SET bytes = max(bytes - octet_length(old.shared) - octet_length(old.own), 0);
+    END;
+    CREATE TRIGGER IF NOT EXISTS originals_go AFTER DELETE ON quarantine BEGIN
+        DELETE FROM quarantine_originals WHERE log_offset = old.log_offset
+            AND NOT EXISTS (SELECT 1 FROM quarantine WHERE log_offset = old.log_offset);
     END;
 ";
 
@@ -89,6 +109,42 @@ impl Quarantined {
             None => sum,
         }
     }
+}
+
+/// One quarantined event, and what became of it before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEntry {
+    /// Never used twice.
+    pub id: u64,
+    pub entry: Quarantined,
+    /// How often it was retried and failed again.
+    pub attempts: u32,
+    /// Of the configuration that ran when it was quarantined; 0 when it is not known.
+    pub revision: u64,
+    /// The one sync that has not had it; `None` when no sync has had it.
+    pub for_sync: Option<String>,
+    /// When it was first quarantined, microseconds since the epoch.
+    pub kept_at_us: i64,
+    /// Whether its checksum is right.
+    pub is_whole: bool,
+}
+
+impl KeptEntry {
+    pub(super) fn sum(&self) -> i64 {
+        entry_sum(&self.entry, self.attempts, column_for_sync(&self.entry, self.for_sync.as_deref()))
+    }
+}
+
+/// What says of an entry of a destination which sync it is for says its scope: no other sync has anything to do with it.
+fn column_for_sync<'e>(entry: &Quarantined, for_sync: Option<&'e str>) -> Option<&'e str> {
+    for_sync.filter(|_| entry.stage != Stage::Destination.as_str())
+}
+
+/// Entries of earlier builds have neither of both.
+fn entry_sum(entry: &Quarantined, attempts: u32, for_sync: Option<&str>) -> i64 {
+    let sum = entry.sum();
+    let sum = if attempts > 0 { sum.number(attempts.into()) } else { sum };
+    for_sync.map_or(sum, |sync| sum.text(sync)).value()
 }
 
 /// Which quarantined events to list.
@@ -154,10 +210,64 @@ const FREE_PAGES_KEPT: i64 = 1_024;
 /// Pages given back in one transaction.
 const PAGES_GIVEN_BACK: i64 = 512;
 
-pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::Result<()> {
+/// What was quarantined on the way of all syncs, or of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QuarantinedBy {
+    /// Before any sync had it.
+    Source,
+    Sync,
+}
+
+/// Puts an event into quarantine. One that is retried is the entry again that it was before, if that is free; a part of it that was not
+/// quarantined before is none. What stops the event that the part comes of keeps the part that was quarantined: the others went on.
+pub(super) fn insert(connection: &Connection, entry: &Quarantined, by: QuarantinedBy) -> rusqlite::Result<()> {
+    let before = retried::find(connection, entry.id.position)?;
+    let part = match before.as_ref().map(|before| before.parts) {
+        Some(parts) if !parts.takes(entry.id.part) && !parts.comes_of(entry.id.part) => return Ok(()),
+        Some(parts) if !parts.takes(entry.id.part) => parts.part,
+        _ => entry.id.part,
+    };
+    let is_of_sync = by == QuarantinedBy::Sync && entry.stage == Stage::Function.as_str();
+    let own_sync = is_of_sync.then(|| entry.scope.clone());
+    let (id, attempts, kept_at_us, for_sync) = match &before {
+        None => (None, 0, clock::now_us(), own_sync),
+        Some(before) => {
+            let sql = "SELECT 1 FROM quarantine WHERE id = ?1";
+            let is_taken = connection.prepare_cached(sql)?.exists([signed(before.entry)])?;
+            let id = (!is_taken).then_some(before.entry);
+            (id, before.attempts, before.kept_at_us, own_sync.or_else(|| before.for_sync.clone()))
+        }
+    };
+    let kept = KeptEntry {
+        id: id.unwrap_or(0),
+        entry: Quarantined { id: EventId::new(entry.id.position, part), ..entry.clone() },
+        attempts,
+        revision: revision(connection)?,
+        for_sync,
+        kept_at_us,
+        is_whole: true,
+    };
+    if put(connection, &kept)? && id.is_some() {
+        let job = before.map_or(0, |before| before.job);
+        retry_outcomes::count(connection, job, retry_outcomes::OUTCOME_QUARANTINED)?;
+    }
+    Ok(())
+}
+
+/// The number of the configuration that runs.
+fn revision(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT coalesce(max(revision), 0) FROM revisions";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(unsigned))
+}
+
+/// Puts an entry into the table, under its id or, when that is 0, under the next one. False when it was there.
+pub(super) fn put(connection: &Connection, kept: &KeptEntry) -> rusqlite::Result<bool> {
     let sql =
         "INSERT OR IGNORE INTO quarantine (log_offset, part, stage, scope, code, message, event, at_us, detail, sum,
-            kept_at_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+            kept_at_us, id, attempts, revision, for_sync, message_hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+            ?10, ?11, coalesce(?12, (SELECT max(last_id, (SELECT coalesce(max(id), 0) FROM quarantine)) + 1
+                FROM quarantine_size)), ?13, ?14, ?15, ?16)";
+    let KeptEntry { id, entry, attempts, revision, for_sync, kept_at_us, .. } = kept;
     let values = params![
         signed(entry.id.position.bits()),
         entry.id.part,
@@ -168,14 +278,19 @@ pub(super) fn insert(connection: &Connection, entry: &Quarantined) -> rusqlite::
         entry.event,
         entry.at_us,
         entry.detail,
-        entry.sum().value(),
-        clock::now_us(),
+        kept.sum(),
+        kept_at_us,
+        (*id > 0).then(|| signed(*id)),
+        attempts,
+        signed(*revision),
+        column_for_sync(entry, for_sync.as_deref()),
+        message_ids::hash_of_event(&entry.event),
     ];
-    connection.prepare_cached(sql)?.execute(values).map(drop)
+    connection.prepare_cached(sql)?.execute(values).map(|rows| rows > 0)
 }
 
-/// A row of [`COLUMNS`], and whether its checksum is right.
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Quarantined, bool)> {
+/// A row of [`COLUMNS`].
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<KeptEntry> {
     let stage = text(row, 2)?;
     let stages = [Stage::Log, Stage::Decode, Stage::Contract, Stage::Function, Stage::Destination];
     let entry = Quarantined {
@@ -188,22 +303,49 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(Quarantined, bool)> {
         at_us: number(row, 7)?,
         detail: optional(row, 8)?,
     };
-    let right = sum::types_are(row, "iittttbioi")? && number(row, 9)? == entry.sum().value();
-    Ok((entry, right))
+    let (attempts, in_column) = (small(row, 11)?, optional(row, 13)?);
+    let sum = entry_sum(&entry, attempts, in_column.as_deref());
+    let is_whole = sum::types_are(row, "iittttbioi")? && number(row, 9)? == sum;
+    let of_destination = (entry.stage == Stage::Destination.as_str()).then(|| entry.scope.clone());
+    Ok(KeptEntry {
+        id: unsigned(number(row, 10)?),
+        entry,
+        attempts,
+        revision: unsigned(number(row, 12)?),
+        for_sync: in_column.or(of_destination),
+        kept_at_us: number(row, 14)?,
+        is_whole,
+    })
+}
+
+impl KeptEntry {
+    /// As it is listed: one whose checksum is wrong says so, under [`DAMAGED_CODE`].
+    #[must_use]
+    pub(super) fn told(mut self) -> Self {
+        if !self.is_whole {
+            let Quarantined { code, message, .. } = &mut self.entry;
+            *message = format!(
+                "this entry is not what was stored (its checksum is wrong; it was quarantined as {code}): {message}"
+            );
+            DAMAGED_CODE.clone_into(code);
+        }
+        self
+    }
 }
 
 /// Counts the entries and their bytes one by one.
 pub(super) fn count_anew(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     let sql = format!(
         "UPDATE quarantine_size SET (entries, bytes) = (SELECT count(*), coalesce(sum({ENTRY_BYTES}
-            + octet_length(event) + octet_length(message) + coalesce(octet_length(detail), 0)), 0) FROM quarantine)
-         RETURNING entries, bytes"
+            + octet_length(event) + octet_length(message) + coalesce(octet_length(detail), 0)), 0)
+            + (SELECT coalesce(sum(octet_length(shared) + octet_length(own)), 0) FROM quarantine_originals)
+            FROM quarantine) RETURNING entries, bytes"
     );
     connection.query_row(&sql, [], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))
 }
 
 impl State {
-    /// Keeps events on disk with the reason why they go no further. One that is kept already stays as it is.
+    /// Keeps events that a sync has stopped on disk, with the reason why they go no further. One that is kept already stays as it is.
     ///
     /// # Errors
     /// None of them is kept for sure.
@@ -211,7 +353,10 @@ impl State {
         if entries.is_empty() {
             return Ok(());
         }
-        self.in_transaction(true, |connection| entries.iter().try_for_each(|entry| insert(connection, entry)))
+        let put = |connection: &Connection| {
+            entries.iter().try_for_each(|entry| insert(connection, entry, QuarantinedBy::Sync))
+        };
+        self.in_transaction(true, put)
     }
 
     /// Quarantined events, oldest first. One whose checksum is wrong has the code [`DAMAGED_CODE`].
@@ -226,17 +371,7 @@ impl State {
         let read = || -> rusqlite::Result<Vec<Quarantined>> {
             let mut find = self.connection.prepare(&sql)?;
             let rows = find.query_map(params![filter.scope, filter.code, signed(filter.entries_max)], read)?;
-            let told = |(mut entry, right): (Quarantined, bool)| {
-                if !right {
-                    entry.message = format!(
-                        "this entry is not what was stored (its checksum is wrong; it was quarantined as {}): {}",
-                        entry.code, entry.message
-                    );
-                    DAMAGED_CODE.clone_into(&mut entry.code);
-                }
-                entry
-            };
-            rows.map(|row| row.map(told)).collect()
+            rows.map(|row| row.map(|kept| kept.told().entry)).collect()
         };
         read().map_err(self.err("could not read the quarantine"))
     }
@@ -292,7 +427,9 @@ impl State {
             let mut remove = connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?;
             let sql = format!(
                 "SELECT id, kept_at_us, {ENTRY_BYTES} + octet_length(event) + octet_length(message)
-                 + coalesce(octet_length(detail), 0) FROM quarantine ORDER BY kept_at_us, id LIMIT ?1"
+                 + coalesce(octet_length(detail), 0) + coalesce((SELECT octet_length(shared) + octet_length(own)
+                    FROM quarantine_originals o WHERE o.log_offset = quarantine.log_offset), 0) FROM quarantine
+                 WHERE {NOT_RETRIED} ORDER BY kept_at_us, id LIMIT ?1"
             );
             let mut find = connection.prepare_cached(&sql)?;
             let oldest: Vec<(i64, i64, i64)> = find
@@ -304,6 +441,7 @@ impl State {
                 if !too_old && bytes <= bounds.bytes {
                     break;
                 }
+                fate_entries::expire(connection, &[id])?;
                 remove.execute([id])?;
                 bytes = bytes.saturating_sub(unsigned(entry_bytes));
                 *(if too_old { &mut expired.by_age } else { &mut expired.by_bytes }) += 1;
@@ -336,10 +474,13 @@ impl State {
     pub fn purge_some(&mut self, purge: &Purge) -> Result<u64, StateError> {
         let mut removed = 0;
         self.in_transaction(false, |connection| {
-            let sql = format!(
-                "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE {PURGED} ORDER BY id LIMIT {BATCH_ENTRIES})"
-            );
-            removed = connection.prepare_cached(&sql)?.execute(purge.values())? as u64;
+            let sql = format!("SELECT id FROM quarantine WHERE {PURGED} ORDER BY id LIMIT {BATCH_ENTRIES}");
+            let mut find = connection.prepare_cached(&sql)?;
+            let ids: Vec<i64> = find.query_map(purge.values(), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            fate_entries::expire(connection, &ids)?;
+            let mut remove = connection.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?;
+            ids.iter().try_for_each(|id| remove.execute([id]).map(drop))?;
+            removed = ids.len() as u64;
             connection.execute("UPDATE quarantine_size SET purged = purged + ?1", [signed(removed)]).map(drop)
         })?;
         Ok(removed)
@@ -389,8 +530,12 @@ impl State {
     }
 }
 
+/// Entries that are on their way into the log stay until they are there.
+pub(super) const NOT_RETRIED: &str = "quarantine.id NOT IN (SELECT entry FROM quarantine_retries)";
+
 /// The entries that a [`Purge`] names.
-const PURGED: &str = "(?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) AND (?3 IS NULL OR at_us < ?3)
+const PURGED: &str = "quarantine.id NOT IN (SELECT entry FROM quarantine_retries)
+    AND (?1 IS NULL OR scope = ?1) AND (?2 IS NULL OR code = ?2) AND (?3 IS NULL OR at_us < ?3)
     AND (?4 IS NULL OR log_offset = ?4)";
 
 impl Purge {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::{StateError, seal, seen, sum};
 
 /// Raised when an older build could not read the file any more.
-pub(super) const FORMAT: i64 = 6;
+pub(super) const FORMAT: i64 = 10;
 /// Added to the number of a log with several partitions: a build that knows one must not go on from it.
 const PARTITIONED: i64 = 100;
 /// The first format that knows of partitions.
@@ -49,7 +49,8 @@ pub(super) const TABLES: &str = "
         id INTEGER PRIMARY KEY, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, stage TEXT NOT NULL,
         scope TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL, event BLOB NOT NULL, at_us INTEGER NOT NULL,
         detail TEXT, sum INTEGER NOT NULL DEFAULT 0, kept_at_us INTEGER NOT NULL DEFAULT 0,
-        UNIQUE (log_offset, part, stage, scope)
+        attempts INTEGER NOT NULL DEFAULT 0, revision INTEGER NOT NULL DEFAULT 0, for_sync TEXT,
+        message_hash INTEGER, UNIQUE (log_offset, part, stage, scope)
     );
     CREATE TABLE IF NOT EXISTS pending (
         sync TEXT NOT NULL, log_offset INTEGER NOT NULL, part INTEGER NOT NULL, user TEXT NOT NULL, event TEXT NOT NULL,
@@ -68,6 +69,10 @@ pub(super) const TABLES: &str = "
         id INTEGER PRIMARY KEY, sync TEXT NOT NULL, ended_at_us INTEGER NOT NULL, delivered INTEGER NOT NULL,
         duplicates INTEGER NOT NULL, rejected INTEGER NOT NULL, filtered INTEGER NOT NULL, abandoned INTEGER NOT NULL
     );
+    CREATE TABLE IF NOT EXISTS stream_positions (
+        source TEXT NOT NULL, upstream_partition TEXT NOT NULL, position TEXT NOT NULL, sum INTEGER NOT NULL,
+        PRIMARY KEY (source, upstream_partition)
+    ) WITHOUT ROWID;
 ";
 
 /// All tables of a new file, or none.
@@ -93,6 +98,21 @@ pub(super) fn make(connection: &Connection, path: &Path) -> Result<(), StateErro
 pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(TABLES)?;
     connection.execute_batch(super::quarantine::TABLES)?;
+    connection.execute_batch(super::message_ids::TABLES)?;
+    connection.execute_batch(super::quarantine_jobs::TABLES)?;
+    connection.execute_batch(super::retried::TABLES)?;
+    connection.execute_batch(super::retry_outcomes::TABLES)?;
+    connection.execute_batch(super::fates::TABLES)?;
+    connection.execute_batch(super::fate_ranges::TABLES)?;
+    connection.execute_batch(super::fate_syncs::TABLES)?;
+    connection.execute_batch(super::fate_breaches::TABLES)?;
+    connection.execute_batch(super::subjects::TABLES)?;
+    connection.execute_batch(super::forget_jobs::TABLES)?;
+    connection.execute_batch(super::replay_jobs::TABLES)?;
+    connection.execute_batch(super::alerts::TABLES)?;
+    connection.execute_batch(super::rebuild_jobs::TABLES)?;
+    connection.execute_batch(super::erased_offsets::TABLES)?;
+    connection.execute_batch(super::consents::TABLES)?;
     connection.execute_batch(super::revisions::TABLES)?;
     connection.execute_batch(super::starts::TABLES)?;
     connection.execute_batch(super::functions::TABLES)

@@ -22,6 +22,14 @@ impl State {
     /// # Errors
     /// The file cannot be read, or is not what was stored.
     pub fn starts(&self) -> Result<BTreeMap<String, u64>, StateError> {
+        self.starts_in(self.partition)
+    }
+
+    /// The same in a partition.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what was stored.
+    pub fn starts_in(&self, partition: u16) -> Result<BTreeMap<String, u64>, StateError> {
         let read = || -> rusqlite::Result<Vec<(String, u64, i64)>> {
             let mut find = self.connection.prepare("SELECT sync, log_offset, sum FROM starts")?;
             find.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?), row.get(2)?)))?.collect()
@@ -34,8 +42,8 @@ impl State {
         let mut starts = BTreeMap::new();
         for row in rows {
             let (key, offset) = checked(row)?;
-            if let (sync, partition) = partition_of(&key)
-                && partition == self.partition
+            if let (sync, of) = partition_of(&key)
+                && of == partition
             {
                 starts.insert(sync.to_owned(), offset);
             }

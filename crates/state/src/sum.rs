@@ -69,6 +69,13 @@ pub(super) fn log_range(
     duplicates.into_iter().fold(sum, |sum, offset| sum.number(column(offset)))
 }
 
+/// The same with the events in it that were left out. Where there are none it is what it was.
+pub(super) fn with_suppressed(sum: Sum, partition: u16, suppressed: impl IntoIterator<Item = u64>) -> Sum {
+    let column = |offset| super::signed(Position::new(partition, offset).bits());
+    // Below zero, so that none is taken for a duplicate.
+    suppressed.into_iter().fold(sum, |sum, offset| sum.number(!column(offset)))
+}
+
 /// A text of `meta` with its checksum behind it.
 pub(super) fn sealed(key: &str, text: &str) -> String {
     format!("{text} #{:08x}", Sum::default().text(key).text(text).0)

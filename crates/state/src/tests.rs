@@ -6,11 +6,131 @@ fn refine(state: &mut State, range: Range<u64>) {
     state.stage().unwrap().commit(&range, 0).unwrap();
 }
 
+/// What a build of format 7 and below did not have.
+const WITHOUT_RETRIES: &str = "
+    DROP TRIGGER quarantine_numbers; DROP TRIGGER originals_go; DROP INDEX quarantine_by_message;
+    DROP TABLE quarantine_originals; DROP TABLE quarantine_retries; DROP TABLE quarantine_jobs; DROP TABLE retried;
+    ALTER TABLE quarantine DROP COLUMN attempts; ALTER TABLE quarantine DROP COLUMN revision;
+    ALTER TABLE quarantine DROP COLUMN for_sync; ALTER TABLE quarantine DROP COLUMN message_hash;
+    ALTER TABLE quarantine_size DROP COLUMN last_id;
+";
+
+#[test]
+fn a_file_of_format_7_is_carried_over_and_its_entries_can_be_retried() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path).unwrap();
+    state.quarantine(&[entry(3, 5), entry(4, 5)]).unwrap();
+    let connection = &state.connection;
+    connection.execute_batch(WITHOUT_RETRIES).unwrap();
+    connection.execute_batch("UPDATE meta SET value = 7 WHERE key = 'format'").unwrap();
+    seal::seal(connection).unwrap();
+    drop(state);
+    assert!(matches!(State::read(&path), Err(StateError::Older { found: 7, .. })));
+    let mut state = State::open(&path).unwrap();
+    state.quarantine(&[entry(5, 5)]).unwrap();
+    let page = state.entries(&EntryFilter::default(), (0, u64::MAX), 9).unwrap();
+    let found: Vec<_> = page.entries.iter().map(|kept| (kept.id, kept.attempts, kept.is_whole)).collect();
+    assert_eq!(found, [(1, 0, true), (2, 0, true), (3, 0, true)]);
+    let mark =
+        RetryMark { position: Position::new(0, 4), part: 0, attempt: 1, stage: "contract", scope: "web", for_sync: "" };
+    let mut stage = state.stage().unwrap();
+    assert!(stage.take_retried(9, &mark).unwrap());
+    stage.commit(&(0..10), 0).unwrap();
+    assert_eq!(state.quarantine_size().unwrap().entries, 2);
+    drop(state);
+    assert!(verify(&path, tidegate_sqlite::sqlite_check::Depth::Full).unwrap().is_whole());
+}
+
+#[test]
+fn a_file_of_format_8_is_carried_over_and_what_its_jobs_send_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path).unwrap();
+    state.quarantine(&[entry(3, 5)]).unwrap();
+    let job = state.begin_retry_job(&NewRetryJob { rate: 1, ..NewRetryJob::default() }).unwrap().unwrap();
+    let connection = &state.connection;
+    connection.execute_batch("ALTER TABLE retried DROP COLUMN job; DROP TABLE retry_outcomes").unwrap();
+    connection.execute_batch("UPDATE meta SET value = 8 WHERE key = 'format'").unwrap();
+    seal::seal(connection).unwrap();
+    drop(state);
+    assert!(matches!(State::read(&path), Err(StateError::Older { found: 8, .. })));
+    let mut state = State::open(&path).unwrap();
+    let retries = vec![BegunRetry { entry: 1, attempt: 1, edited: None }];
+    let step = RetryStep { retries, at_id: 1, skipped: "{}".into(), ended_at_us: Some(5) };
+    assert_eq!(state.step_retry_job(job, &step).unwrap().len(), 1);
+    let mark =
+        RetryMark { position: Position::new(0, 3), part: 0, attempt: 1, stage: "contract", scope: "web", for_sync: "" };
+    let mut stage = state.stage().unwrap();
+    assert!(stage.take_retried(9, &mark).unwrap());
+    stage.end_retries(&[EndedRetry { offset: 9, by: RetryEnding::NotMade }]).unwrap();
+    // Of what is no retry nothing is counted.
+    stage.end_retries(&[EndedRetry { offset: 8, by: RetryEnding::Dropped }]).unwrap();
+    stage.commit(&(0..10), 0).unwrap();
+    assert_eq!(state.retry_job(job).unwrap().unwrap().outcomes, r#"{"not-made":1,"refined":1}"#);
+}
+
+#[test]
+fn while_nothing_is_in_quarantine_an_id_is_not_looked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db")).unwrap();
+    // Without the column an id cannot be looked for.
+    let without = "DROP INDEX quarantine_by_message; ALTER TABLE quarantine DROP COLUMN message_hash";
+    state.connection.execute_batch(without).unwrap();
+    let mut stage = state.stage().unwrap();
+    assert!(!stage.is_quarantined("m").unwrap() && !stage.is_quarantined("n").unwrap());
+    drop(stage);
+    state.connection.execute_batch("UPDATE quarantine_size SET entries = 1").unwrap();
+    assert!(state.stage().unwrap().is_quarantined("m").is_err());
+}
+
+#[test]
+fn records_of_entries_are_kept_while_an_entry_needs_them_and_count_as_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = State::open(&dir.path().join("state.db")).unwrap();
+    state.quarantine(&[entry(3, 5), entry(4, 5)]).unwrap();
+    assert_eq!(state.without_original((0, 9), 10).unwrap(), [3, 4]);
+    let before = state.quarantine_size().unwrap().bytes;
+    let original = KeptOriginal { offset: 3, shared: vec![1; 10], own: vec![2; 20] };
+    state.keep_originals(&[original.clone(), original.clone()]).unwrap();
+    assert_eq!(state.quarantine_size().unwrap().bytes, before + 30);
+    state.recount_quarantine().unwrap();
+    assert_eq!(state.quarantine_size().unwrap().bytes, before + 30);
+    assert_eq!(state.without_original((0, 9), 10).unwrap(), [4]);
+    assert_eq!(state.original(Position::new(0, 3)).unwrap(), Some(original));
+    assert_eq!(state.original(Position::new(0, 4)).unwrap(), None);
+    let filter = EntryFilter { id: Some(1), ..EntryFilter::default() };
+    assert_eq!(state.purge_entries(&filter).unwrap(), 1);
+    assert_eq!(state.original(Position::new(0, 3)).unwrap(), None);
+    assert_eq!(state.quarantine_size().unwrap().bytes, before / 2);
+}
+
 /// What a build of format 5 and below did not have.
 const WITHOUT_REVISIONS: &str = "
     ALTER TABLE stretches DROP COLUMN revision; DROP TABLE revisions; DROP TABLE contract_texts;
-    DROP TABLE key_uses; DROP TABLE endings; DROP TABLE ended_syncs;
+    DROP TABLE key_uses; DROP TABLE endings; DROP TABLE ended_syncs; DROP TABLE stream_positions;
 ";
+
+#[test]
+fn a_file_of_format_6_is_carried_over_and_keeps_positions_of_streams_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let mut state = State::open(&path).unwrap();
+    refine(&mut state, 0..9);
+    let connection = &state.connection;
+    connection.execute_batch(WITHOUT_RETRIES).unwrap();
+    connection.execute_batch("DROP TABLE stream_positions; UPDATE meta SET value = 6 WHERE key = 'format'").unwrap();
+    seal::seal(connection).unwrap();
+    drop(state);
+    assert!(matches!(State::read(&path), Err(StateError::Older { found: 6, .. })));
+    let mut state = State::open(&path).unwrap();
+    assert_eq!(state.refined_to().unwrap(), 9);
+    assert!(state.stream_positions("orders").unwrap().is_empty());
+    let moved = std::collections::BTreeMap::from([("shard-0".to_owned(), Some("7".to_owned()))]);
+    state.keep_stream_positions("orders", &moved).unwrap();
+    drop(state);
+    assert_eq!(State::read(&path).unwrap().stream_positions("orders").unwrap()["shard-0"], "7");
+}
 
 #[test]
 fn a_file_of_format_5_is_carried_over_and_its_ranges_have_no_revision() {
@@ -21,6 +141,7 @@ fn a_file_of_format_5_is_carried_over_and_its_ranges_have_no_revision() {
     stage.duplicate(3).unwrap();
     stage.commit(&(0..9), 0).unwrap();
     let connection = &state.connection;
+    connection.execute_batch(WITHOUT_RETRIES).unwrap();
     connection.execute_batch(WITHOUT_REVISIONS).unwrap();
     connection.execute_batch("UPDATE meta SET value = 5 WHERE key = 'format'").unwrap();
     seal::seal(connection).unwrap();
@@ -55,6 +176,7 @@ fn with_tables(path: &Path, ids: &[(u8, u128, i64)], young: u8) {
     }
     let text = sum::sealed("seen", &format!("{young} 1 2 3"));
     connection.execute("INSERT INTO meta (key, value) VALUES ('seen', ?1)", [text]).unwrap();
+    connection.execute_batch(WITHOUT_RETRIES).unwrap();
     connection.execute_batch(WITHOUT_REVISIONS).unwrap();
     connection.execute("UPDATE meta SET value = 4 WHERE key = 'format'", []).unwrap();
     seal::seal(connection).unwrap();

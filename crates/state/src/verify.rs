@@ -103,6 +103,7 @@ fn rows(connection: Connection, path: &Path, found: &mut VerifiedState) -> Resul
     }
     note("endings", state.endings().map(|endings| endings.len() as u64))?;
     note("ended_syncs", state.ended_syncs().map(|ended| ended.len() as u64))?;
+    note("stream_positions", state.count_stream_positions())?;
     note("revisions", state.read_revisions())?;
     note("stretches", ranges(&mut state))
 }
@@ -136,8 +137,8 @@ fn events(connection: &Connection, found: &mut VerifiedState) -> rusqlite::Resul
     let mut find = connection.prepare(&format!("SELECT {} FROM quarantine", quarantine::COLUMNS))?;
     let mut rows = find.query([])?;
     while let Some(row) = rows.next()? {
-        let (entry, right) = quarantine::read(row)?;
-        found.note("quarantine", right, || format!("the entry of offset {} ({})", entry.id.position, entry.code));
+        let quarantine::KeptEntry { entry, is_whole, .. } = quarantine::read(row)?;
+        found.note("quarantine", is_whole, || format!("the entry of offset {} ({})", entry.id.position, entry.code));
     }
     let mut find = connection.prepare(&format!("SELECT {} FROM pending", pending::COLUMNS))?;
     let mut rows = find.query([])?;

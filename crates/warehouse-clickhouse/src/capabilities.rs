@@ -28,6 +28,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     },
     columns_max: 1_900,
     deduplication: "ids that a table has are not sent to it again; `ReplacingMergeTree` ordered by `id`",
+    knows_ids: true,
     atomicity: "one table of a batch; events' own tables first, `tracks` and its like after them, the ledger last",
     latency: "2 s, or 50,000 events",
     flush: Flush { events: 50_000, bytes: 48 << 20, age: Duration::from_secs(2) },

@@ -36,6 +36,8 @@ mod error;
 mod ledger;
 /// One batch.
 mod load;
+/// Reading rows, to compare them.
+mod reader;
 /// What the user may do.
 mod rights;
 /// The rows of one table on their way out.
@@ -53,5 +55,6 @@ mod wire;
 
 pub use capabilities::CAPABILITIES;
 pub use client::ClickHouse;
+pub use reader::ClickHouseReader;
 pub use settings::{CheckedClickHouse, ClickHouseSettings, LookUp};
 pub use sql::quoted;

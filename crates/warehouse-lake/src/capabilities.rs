@@ -26,6 +26,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     columns_max: 10_000,
     deduplication: "the ledger in the rows' commit, and first of an id within a batch; an id that comes again later is \
                     stored again",
+    knows_ids: false,
     atomicity: "the batch, all tables",
     latency: "a minute, less when much arrives",
     flush: Flush { events: 50_000, bytes: 64 << 20, age: Duration::from_secs(60) },

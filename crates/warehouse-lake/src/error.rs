@@ -4,20 +4,17 @@
 //! What a store says is passed on; it names the object and the status, never a key.
 
 use std::error::Error;
-use std::io::ErrorKind;
 
 use tidegate_event::destination::Failure;
-use tidegate_net::trust::RefusedCertificate;
+use tidegate_object_store::{ObjectError, sentence};
 use tidegate_warehouse::loader::LoadError;
 use tidegate_warehouse::schema_cache::NameTaken;
 
 /// Why a batch did not become durable.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
-    #[error("{doing}: {source}")]
-    Store { doing: &'static str, source: object_store::Error },
-    #[error("{doing}: {source}")]
-    Disk { doing: &'static str, source: std::io::Error },
+    #[error(transparent)]
+    Object(ObjectError),
     #[error("{doing}: {source}")]
     Parquet { doing: &'static str, source: parquet::errors::ParquetError },
     #[error("{path} cannot be read: {source}")]
@@ -46,14 +43,15 @@ pub enum LakeError {
     Gone,
 }
 
-/// Names what was being done when the store refused.
-pub(super) fn doing(doing: &'static str) -> impl Fn(object_store::Error) -> LakeError {
-    move |source| LakeError::Store { doing, source }
-}
-
-/// Names what was being done when the disk refused.
-pub(super) fn disk(doing: &'static str) -> impl Fn(std::io::Error) -> LakeError {
-    move |source| LakeError::Disk { doing, source }
+impl From<ObjectError> for LakeError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Vanished { path } => Self::Vanished { path },
+            ObjectError::Settings { problem } => Self::Settings { problem },
+            ObjectError::Gone => Self::Gone,
+            error @ (ObjectError::Store { .. } | ObjectError::Disk { .. }) => Self::Object(error),
+        }
+    }
 }
 
 impl From<NameTaken> for LakeError {
@@ -84,10 +82,9 @@ impl LoadError for LakeError {
 impl LakeError {
     /// The failure to report for the lake at `place`.
     pub(super) fn failure(self, place: &str) -> Failure {
-        let reason = format!("lake {place}: {}", self.sentence());
+        let reason = format!("lake {place}: {}", sentence(&self));
         let advice = match &self {
-            Self::Store { source, .. } => store_advice(source, place),
-            Self::Disk { source, .. } => disk_advice(source.kind(), place),
+            Self::Object(error) => error.advice(place),
             // What is half there now may be whole at the next try; a file that is broken for good is the operator's.
             Self::Parquet { .. } => Some(format!(
                 "a data file of the lake is damaged: restore it from a backup of {place}, or take its line out of the \
@@ -107,91 +104,5 @@ impl LakeError {
             None => Failure::Retry { reason, cause },
             Some(advice) => Failure::Stop { reason, advice, cause },
         }
-    }
-
-    /// What happened and why, down to the first cause.
-    fn sentence(&self) -> String {
-        let mut sentence = self.to_string();
-        let mut cause = self.source().and_then(Error::source);
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            if !sentence.contains(&text) {
-                sentence.push_str(": ");
-                sentence.push_str(&text);
-            }
-            cause = inner.source();
-        }
-        sentence
-    }
-}
-
-fn store_advice(error: &object_store::Error, place: &str) -> Option<String> {
-    use object_store::Error as Store;
-    // A certificate does not become trusted by waiting.
-    if let Some(refused) = RefusedCertificate::in_causes(error) {
-        return Some(refused.advice("`ca_file`"));
-    }
-    match error {
-        Store::PermissionDenied { .. } => {
-            Some(format!("let the credentials read, write, list and delete below {place}"))
-        }
-        Store::Unauthenticated { .. } => Some("correct the credentials of the lake".to_owned()),
-        Store::NotFound { .. } => Some(format!("create the bucket or container of {place}")),
-        Store::NotImplemented { .. } | Store::NotSupported { .. } => Some(format!(
-            "{place} does not support what a lake needs (conditional writes, above all); use a store that does"
-        )),
-        Store::InvalidPath { .. } => Some(format!("give the lake a place whose path is plain text, unlike {place}")),
-        _ => {
-            let kind = io_kind(error)?;
-            disk_advice(kind, place)
-        }
-    }
-}
-
-/// The operating system's word on it, if the error came from a disk.
-fn io_kind(error: &object_store::Error) -> Option<ErrorKind> {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
-        cause = inner.source();
-    }
-    None
-}
-
-fn disk_advice(kind: ErrorKind, place: &str) -> Option<String> {
-    match kind {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            Some(format!("let the process write {place} and everything in it"))
-        }
-        ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            Some(format!("something in {place} is a file where a folder should be, or the reverse: move it away"))
-        }
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_disk_and_an_absent_store_are_worth_another_try_and_a_missing_permission_is_not() {
-        let of = |source| doing("writing a file")(source).failure("s3://lake");
-        let io = |kind: ErrorKind| object_store::Error::Generic {
-            store: "S3",
-            source: Box::new(std::io::Error::from(kind)),
-        };
-        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::TimedOut, ErrorKind::ConnectionReset]
-        {
-            assert!(matches!(of(io(kind)), Failure::Retry { .. }), "{kind}");
-        }
-        assert!(matches!(of(io(ErrorKind::PermissionDenied)), Failure::Stop { .. }));
-        let source = || Box::new(std::io::Error::other("403"));
-        let denied = object_store::Error::PermissionDenied { path: "x".to_owned(), source: source() };
-        assert!(matches!(of(denied), Failure::Stop { advice, .. } if advice.contains("s3://lake")));
-        let missing = object_store::Error::NotFound { path: "x".to_owned(), source: source() };
-        assert!(matches!(of(missing), Failure::Stop { advice, .. } if advice.starts_with("create the bucket")));
     }
 }

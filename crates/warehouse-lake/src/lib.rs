@@ -35,15 +35,13 @@ mod lay;
 mod load;
 /// What a lake says of itself.
 pub mod manifest;
-/// Where a lake is, and what its store is told.
-mod place;
 /// Files written anew for a wider column.
 mod rewrite;
 /// What a lake is like.
 mod capabilities;
 /// The files of a batch, written before anybody can see them.
 mod stage;
-/// Objects in a folder or a bucket.
+/// The objects of a lake, and its root.
 mod store;
 /// Merging small files and deleting old ones.
 mod tidy;
@@ -52,6 +50,6 @@ mod views;
 
 pub use capabilities::CAPABILITIES;
 pub use client::Lake;
-pub use place::{LakePlace, Options};
 pub use settings::{CheckedLake, LakeSettings, Partition};
+pub use tidegate_object_store::{ObjectOptions, ObjectPlace};
 pub use tidy::Tidied;

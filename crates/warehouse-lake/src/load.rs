@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tidegate_event::EventKind;
 use tidegate_event::destination::{Batch, Failure};
+use tidegate_object_store::{ObjectTag, Replacement};
 use tidegate_process::clock;
 use tidegate_warehouse::batch_load::BatchLoad;
 use tidegate_warehouse::capabilities::Capabilities;
@@ -32,7 +33,6 @@ use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, Root, TableManifest};
 use super::settings::CheckedLake;
 use super::stage;
-use super::store::{Put, Tag};
 use super::{tidy, views};
 
 /// How often a batch is laid out anew, or onto a new root, before the sync waits and tries again.
@@ -42,7 +42,7 @@ const TRIES_MAX: u32 = 12;
 #[derive(Debug)]
 struct LakeState {
     root: Root,
-    tag: Tag,
+    tag: ObjectTag,
     /// The tables are known, too.
     is_known: bool,
 }
@@ -189,7 +189,7 @@ impl LakeLoader {
                 return Ok(CommitOutcome::Again);
             };
             root.advance(&settings.sync, next, &root.written_at.clone());
-            if let Put::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
+            if let Replacement::Done(tag) = settings.store.put_root(&root, &state.tag).await? {
                 (state.root, state.tag) = (root, tag);
                 return Ok(CommitOutcome::Done { alone: attempt == 0 });
             }

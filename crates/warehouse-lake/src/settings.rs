@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tidegate_event::destination::Failure;
 use tidegate_net::WebSettings;
+use tidegate_object_store::{ObjectOptions, ObjectPlace};
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::name::NAME_BYTES_MAX;
 use tidegate_warehouse::table::Limits;
 
 use super::error::LakeError;
-use super::place::{LakePlace, Options};
 use super::store::LakeStore;
 
 /// How the files of a table lie apart, by when the server took the events.
@@ -39,8 +39,8 @@ impl Partition {
 /// What an operator may say of a lake.
 #[derive(Debug, Clone)]
 pub struct LakeSettings {
-    pub place: LakePlace,
-    pub options: Options,
+    pub place: ObjectPlace,
+    pub options: ObjectOptions,
     pub web: WebSettings,
     pub limits: Limits,
     /// Folder of the tables of syncs that name no schema.
@@ -58,10 +58,10 @@ pub struct LakeSettings {
 
 impl LakeSettings {
     #[must_use]
-    pub fn new(place: LakePlace) -> Self {
+    pub fn new(place: ObjectPlace) -> Self {
         Self {
             place,
-            options: Options::default(),
+            options: ObjectOptions::default(),
             web: WebSettings::default(),
             limits: Limits::default(),
             schema: "events".to_owned(),
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_print() {
-        let mut settings = LakeSettings::new(LakePlace::parse("s3://lake").unwrap());
+        let mut settings = LakeSettings::new(ObjectPlace::parse("s3://lake").unwrap());
         settings.options.set("access_key_id", "key");
         settings.options.set("secret_access_key", "hush");
         assert!(!format!("{settings:?}").contains("hush"));

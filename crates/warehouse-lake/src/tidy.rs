@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use tidegate_object_store::Replacement;
 use tidegate_process::clock;
 
 use super::data_file;
@@ -16,7 +17,6 @@ use super::file;
 use super::lay::{fetch, lay, pause};
 use super::manifest::{Edit, FileEntry, Root, TableManifest};
 use super::settings::{CheckedLake, LakeSettings};
-use super::store::Put;
 
 /// Merges of one tidying; the next batch sees to the rest.
 const MERGES_MAX: usize = 16;
@@ -141,7 +141,7 @@ async fn commit(settings: &CheckedLake, edit: &Edit, merged: u64) -> Result<u64,
             return Ok(0);
         };
         fail::fail_point!("warehouse_before_merge", |_| std::process::abort());
-        if let Put::Done(_) = settings.store.put_root(&next, &tag).await? {
+        if let Replacement::Done(_) = settings.store.put_root(&next, &tag).await? {
             return Ok(merged);
         }
         pause(attempt).await;
@@ -219,7 +219,7 @@ fn is_ours(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LakePlace;
+    use crate::ObjectPlace;
 
     fn file(partition: &str, bytes: u64) -> FileEntry {
         FileEntry { path: format!("{partition}-{bytes}"), partition: Some(partition.to_owned()), rows: 1, bytes }
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn files_of_one_partition_and_size_are_merged_and_large_ones_left_alone() {
-        let settings = LakeSettings { merge_files_min: 3, ..LakeSettings::new(LakePlace::Folder("/x".into())) };
+        let settings = LakeSettings { merge_files_min: 3, ..LakeSettings::new(ObjectPlace::Folder("/x".into())) };
         let sizes = |merges: Vec<Vec<FileEntry>>| {
             merges.iter().map(|merge| merge.iter().map(|file| file.bytes).collect::<Vec<_>>()).collect::<Vec<_>>()
         };

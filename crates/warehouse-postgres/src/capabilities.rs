@@ -30,6 +30,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     },
     columns_max: 1_500,
     deduplication: "primary key `id`, and the ledger in the rows' transaction",
+    knows_ids: true,
     atomicity: "the batch, all tables",
     latency: "a second, or 4,000 events",
     flush: Flush { events: 4_000, bytes: 16 << 20, age: Duration::from_secs(1) },

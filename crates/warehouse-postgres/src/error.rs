@@ -32,6 +32,8 @@ pub enum PostgresError {
     File { path: PathBuf, problem: String },
     #[error("TLS cannot be set up: {problem}")]
     Tls { problem: String },
+    #[error("the tables cannot be swapped yet: {problem}")]
+    Swap { problem: String },
     #[error("the server is PostgreSQL {version}")]
     Old { version: String },
     #[error("the database is encoded in {encoding}")]
@@ -175,7 +177,7 @@ impl PostgresError {
                 Some(db) => advice_of_code(db, place),
                 None => advice_of_connection(source),
             },
-            Self::Slow { .. } | Self::Restless | Self::Gone => None,
+            Self::Slow { .. } | Self::Restless | Self::Gone | Self::Swap { .. } => None,
             Self::Taken { name } => Some(format!(
                 "rename {name}, or give the sync a schema of its own (`schema: ...`); {} is taken by something else",
                 quoted(name)

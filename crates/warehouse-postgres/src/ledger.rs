@@ -198,6 +198,18 @@ impl PostgresLedger {
         }
     }
 
+    /// Forgets how far the sync has come, in the transaction in hand.
+    pub(super) async fn remove(&self, wire: &PostgresWire) -> Result<(), PostgresError> {
+        let beside = self.beside();
+        let places = [(self.places.beside, &beside), (self.places.within, &self.settings.schema)];
+        for (_, schema) in places.iter().filter(|(has, _)| *has) {
+            let sql = format!("DELETE FROM {} WHERE sync = $1", qualified(schema, LEDGER));
+            let parameters: [Parameter<'_>; 1] = [(&self.settings.sync, Sql::TEXT)];
+            wire.ask("writing the ledger", &sql, &parameters).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn write(&self, wire: &PostgresWire, next: u64) -> Result<(), PostgresError> {
         let next = i64::try_from(next).map_err(|_| PostgresError::Ledger)?;
         let beside = self.beside();

@@ -41,6 +41,8 @@ mod load;
 mod part;
 /// Passwords from a file.
 mod pgpass;
+/// Reading rows, to compare them.
+mod reader;
 /// Other ways for rows that are refused.
 mod recover;
 /// What the role may do.
@@ -53,6 +55,8 @@ mod tls;
 mod session;
 /// Names as SQL spells them.
 mod sql;
+/// Tables that were made anew take the place of those that are read.
+mod swap;
 /// The views of the latest traits.
 mod view;
 /// The connection, and what is said over it.
@@ -61,5 +65,6 @@ mod wire;
 pub use address::{Address, Environment, VARIABLES};
 pub use capabilities::CAPABILITIES;
 pub use client::PostgresWarehouse;
+pub use reader::PostgresReader;
 pub use settings::{CheckedPostgres, PostgresSettings};
 pub use sql::quoted;

@@ -25,6 +25,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     widening: |_, _| "column rebuilt beside itself and renamed; the table's rows are rewritten",
     columns_max: 2_000,
     deduplication: "anti-join on `id`, and the ledger in the rows' transaction",
+    knows_ids: true,
     atomicity: "the batch, all tables",
     latency: "about a minute",
     flush: FLUSH_STAGED,
@@ -40,6 +41,7 @@ const FLUSH_STREAMING: Flush = Flush { events: 10_000, bytes: 8 << 20, age: Dura
 pub const CAPABILITIES_STREAMING: Capabilities = Capabilities {
     title: "Snowflake, streaming",
     deduplication: "offsets of channels; a `messageId` that comes again is there again",
+    knows_ids: false,
     atomicity: "each table by itself",
     latency: "about ten seconds",
     flush: FLUSH_STREAMING,

@@ -28,6 +28,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     },
     columns_max: 1_900,
     deduplication: "primary key `id`, and the ledger in the rows' transaction",
+    knows_ids: true,
     atomicity: "the batch, all tables",
     latency: "as soon as the batch before is done",
     flush: Flush { events: 2048, bytes: 8 << 20, age: Duration::ZERO },

@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Reply};
 use tidegate_warehouse::driver::Driver;
+use tidegate_warehouse::plan::FoundRow;
 use tidegate_warehouse::schema_cache::FoundSchema;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::SqliteError;
+use super::error::{SqliteError, doing};
 use super::load::{self, SqliteLoader};
 use super::settings::CheckedSqlite;
+use super::sql::quoted;
 
 impl CheckedSqlite {
     /// The second door: opens the file, makes the ledger, reads what exists. A file that somebody else holds is opened
@@ -39,6 +43,40 @@ impl CheckedSqlite {
             return Ok(FoundSchema::default());
         }
         load::find(&self).map_err(|error| error.failure(&self.path))
+    }
+
+    /// The rows of a table that have this id, looked up without changing the file; nothing where there is no file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no such table.
+    pub fn rows_with_id(self, table: &str, id: &str) -> Result<Vec<FoundRow>, Failure> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let look = || -> rusqlite::Result<Vec<FoundRow>> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&self.path, flags)?;
+            let sql = format!("SELECT * FROM {} WHERE id = ?1 LIMIT {}", quoted(table), FoundRow::ROWS_MAX);
+            let mut find = connection.prepare(&sql)?;
+            let names: Vec<String> = find.column_names().into_iter().map(str::to_owned).collect();
+            let mut rows = find.query([id])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut cells = Vec::new();
+                for (at, name) in names.iter().enumerate() {
+                    let text = match row.get_ref(at)? {
+                        ValueRef::Null => continue,
+                        ValueRef::Integer(number) => number.to_string(),
+                        ValueRef::Real(number) => number.to_string(),
+                        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
+                    };
+                    cells.push((name.clone(), text));
+                }
+                found.push(FoundRow { table: table.to_owned(), cells });
+            }
+            Ok(found)
+        };
+        look().map_err(doing("looking for rows")).map_err(|error| error.failure(&self.path))
     }
 
     /// The name of one of this warehouse's tables without its prefix; `None` for other people's. No table's own name

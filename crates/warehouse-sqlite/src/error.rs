@@ -27,6 +27,8 @@ pub(super) enum SqliteError {
     Damaged { what: String },
     #[error("the settings cannot be used: {problem}")]
     Settings { problem: &'static str },
+    #[error("the tables cannot be swapped yet: {problem}")]
+    Swap { problem: String },
     #[error("the thread that owns the file cannot be started")]
     Spawn { source: std::io::Error },
     #[error("the thread that owns the file is gone")]
@@ -132,7 +134,7 @@ impl SqliteError {
                  wait in the log"
             )),
             Self::Settings { .. } => Some("correct the settings of the warehouse".to_owned()),
-            Self::Spawn { .. } => None,
+            Self::Spawn { .. } | Self::Swap { .. } => None,
             Self::Gone => Some("start the process again and report the panic that the log shows".to_owned()),
         };
         let cause: Option<Box<dyn std::error::Error + Send + Sync>> = Some(Box::new(self));

@@ -87,6 +87,12 @@ pub(super) fn advance(connection: &Connection, sync: &str, next: u64) -> Result<
         .map_err(doing("writing the ledger"))
 }
 
+/// Forgets how far a sync has come, in the transaction in hand.
+pub(super) fn remove(connection: &Connection, sync: &str) -> Result<(), SqliteError> {
+    let removed = connection.execute("DELETE FROM _tidegate_ledger WHERE sync = ?1", [sync]);
+    removed.map(drop).map_err(doing("writing the ledger"))
+}
+
 /// The rows of the ledger whose checksum is wrong.
 ///
 /// # Errors

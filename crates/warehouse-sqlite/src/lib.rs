@@ -29,13 +29,25 @@ mod insert;
 pub mod ledger;
 /// One batch, one transaction.
 mod load;
+/// A statement of somebody else that reads.
+pub mod query;
+/// Functions of SQLite that would take long, bounded.
+mod long_functions;
+/// Reading rows, to compare them.
+mod reader;
 /// What SQLite is like.
 mod capabilities;
 /// Names as SQL spells them.
 mod sql;
+/// Whether a text is one statement.
+mod statement_text;
+/// Tables that were made anew take the place of those that are read.
+mod swap;
 /// The views of the latest traits.
 mod view;
 
 pub use capabilities::CAPABILITIES;
 pub use client::{Client, SqliteWarehouse};
+pub use reader::SqliteReader;
 pub use settings::{CheckedSqlite, SqliteSettings};
+pub use statement_text::{STATEMENT_BYTES_MAX, StatementProblem};

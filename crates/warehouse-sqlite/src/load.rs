@@ -233,7 +233,7 @@ pub(super) fn place(file: &Path) -> String {
 }
 
 /// Opens the file and makes the ledger.
-fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
+pub(super) fn connect(settings: &CheckedSqlite) -> Result<Connection, SqliteError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags).map_err(doing("opening the file"))?;
     let set_up = || -> rusqlite::Result<()> {

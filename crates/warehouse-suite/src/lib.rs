@@ -15,6 +15,7 @@ use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejecte
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::declared::Declared;
 use tidegate_warehouse::evolve::{Type, number_text};
+use tidegate_warehouse::swap::{self, TableSwap};
 use tidegate_warehouse::table::Limits;
 
 pub mod disk;
@@ -23,6 +24,7 @@ pub mod exactly_once;
 pub mod hostile;
 pub mod operators;
 pub mod order;
+pub mod swapped;
 pub mod tables;
 pub mod types;
 
@@ -57,6 +59,14 @@ pub trait Rig: Sized {
     /// These columns of a table or view, by the first of them; cells are text, `-` for null. `None` where there are no views.
     fn read(&self, _name: &str, _columns: &[&str]) -> Option<Vec<String>> {
         None
+    }
+
+    /// Swaps tables, as the router does.
+    ///
+    /// # Errors
+    /// They are not swapped.
+    fn swap(&self, _swap: &TableSwap) -> Result<(), Failure> {
+        Err(swap::impossible("this warehouse"))
     }
 
     /// Takes the warehouse away from its users until the answer is called; `None` where that cannot be done.
@@ -299,6 +309,8 @@ macro_rules! suite {
                 a_change_that_waits_is_tried_again_while_the_sync_goes_on
                 a_row_that_is_refused_stands_alone a_permission_that_is_missing_stops_and_loses_nothing;
             order: neither_order_nor_batching_shows_in_the_tables;
+            swapped: rebuilt_tables_take_the_place_of_those_that_are_read
+                tables_that_are_not_as_far_as_they_have_to_be_are_not_swapped;
         );
     };
     ($rig:ty: $($theme:ident: $($case:ident)*;)*) => {

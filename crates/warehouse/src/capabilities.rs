@@ -21,6 +21,8 @@ pub struct Capabilities {
     pub columns_max: usize,
     /// How one event is kept from being there twice.
     pub deduplication: &'static str,
+    /// Whether an event whose id is there already is no second row, however long ago it came.
+    pub knows_ids: bool,
     /// What becomes visible at once.
     pub atomicity: &'static str,
     /// From the door to a query, with the defaults.

@@ -32,6 +32,8 @@ pub mod batch_load;
 pub mod driver;
 /// From planned rows to what is written together.
 pub mod encoder;
+/// What removes somebody from tables.
+pub mod forget;
 /// What a warehouse does for one batch.
 pub mod loader;
 /// What is known of a warehouse between batches.
@@ -48,12 +50,18 @@ pub mod plan;
 pub mod profiles;
 /// What may be done there.
 pub mod rights;
+/// One value of a row that was read.
+pub mod read_cell;
 /// From events to rows.
 pub mod row;
 /// What each warehouse says about itself.
 pub mod capabilities;
+/// Tables that were made anew take the place of those that are read.
+pub mod swap;
 /// What the tables are and what is known of them.
 pub mod table;
+/// Reading rows, to compare them.
+pub mod table_reader;
 /// Changes of tables that something is in the way of.
 pub mod waiting;
 

@@ -54,6 +54,30 @@ pub struct RowOutline {
     pub cells: Vec<(String, Type, String)>,
 }
 
+/// A row that is in a warehouse: its table, and of each value the column and its text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundRow {
+    pub table: String,
+    pub cells: Vec<(String, String)>,
+}
+
+impl FoundRow {
+    /// Rows with one id that are asked for at most.
+    pub const ROWS_MAX: usize = 3;
+
+    /// A row as a JSON object whose fields are its columns; `None` for another text. Columns without a value are left out.
+    #[must_use]
+    pub fn of_json(table: &str, text: &str) -> Option<Self> {
+        let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+        let cell = |(name, value): (String, serde_json::Value)| match value {
+            serde_json::Value::Null => None,
+            serde_json::Value::String(text) => Some((name, text)),
+            other => Some((name, other.to_string())),
+        };
+        Some(Self { table: table.to_owned(), cells: fields.into_iter().filter_map(cell).collect() })
+    }
+}
+
 impl WarehousePlan {
     /// Begins with the tables as they are (`found`; empty for a warehouse that is not there yet).
     #[must_use]

@@ -11,6 +11,28 @@ use tidegate_plugin::SigningMethod;
 use super::bindings::destination::exports::tidegate::plugin::destination as wit;
 use super::guest_answer::GuestError;
 
+/// Which export of a destination plugin is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DestinationExport {
+    /// Events are delivered.
+    #[default]
+    Destination,
+    /// People are deleted in the tool. Not every plugin has it.
+    Forget,
+}
+
+impl DestinationExport {
+    /// The export that a batch of fixtures is for: people to forget are told by their type, and do not come with events.
+    #[must_use]
+    pub fn of_fixtures(batch: &[String]) -> Self {
+        let is_person = |text: &String| {
+            let parsed: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+            parsed.get("type").is_some_and(|kind| kind == "forget")
+        };
+        if !batch.is_empty() && batch.iter().all(is_person) { Self::Forget } else { Self::Destination }
+    }
+}
+
 /// The requests that deliver a batch. Nothing in it is checked: indexes, URLs and sizes are the guest's word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GuestPlan {

@@ -8,6 +8,8 @@
 //! * There are as many outcomes as events, in the same order, and a run ends.
 //! * An event that makes the function trap, loop, overrun a limit or miscount gets an error; its neighbours get the
 //!   outcome that they would have had without it. The batch is halved until the poison event stands alone.
+//! * No outcome that is a word of the function, no log line and no counter has a secret in it that the function was given. What a function
+//!   writes into an event is the event.
 //! * The same batch with the same time and seed has the same outcomes. (A function must not let the outcome of one
 //!   event depend on its neighbours: a batch may be cut anywhere.)
 //!
@@ -23,7 +25,7 @@ use tidegate_event::digits::{self, Numbers};
 use tidegate_event::value::{JsonObject, Value};
 use tidegate_plugin::ManifestKind;
 
-use crate::{Engine, Module, ModuleError, Services};
+use crate::{Engine, HiddenTexts, Module, ModuleError, RevealedJson, Services};
 
 pub mod golden;
 mod grant;
@@ -42,12 +44,17 @@ use run::{FunctionRun, RunWork};
 use verdict::{RunVerdict, verdict};
 
 /// A compiled component with its settings. Clones share the code.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Function {
     name: Arc<str>,
     version: Arc<str>,
     module: Module,
+    /// As they are written, with the names of secrets.
     settings_json: Arc<str>,
+    /// With their values.
+    given_json: Arc<str>,
+    /// The values of secrets that it is given, by its settings and by its tables.
+    hidden: HiddenTexts,
     revision: u64,
     limits: Arc<CallLimits>,
     services: Services,
@@ -179,12 +186,15 @@ impl Function {
     /// A function of a module that is compiled already: several functions may share one.
     #[must_use]
     pub fn of(module: Module, name: &str, settings_json: String, limits: CallLimits) -> Self {
+        let settings_json: Arc<str> = settings_json.into();
         Self {
             name: name.into(),
             version: "".into(),
             module,
-            revision: revision(&settings_json),
-            settings_json: settings_json.into(),
+            revision: revision(&settings_json, &HiddenTexts::default()),
+            given_json: Arc::clone(&settings_json),
+            settings_json,
+            hidden: HiddenTexts::default(),
             limits: Arc::new(limits),
             services: Services::default(),
             tables: None,
@@ -193,10 +203,14 @@ impl Function {
         }
     }
 
-    /// The same function with other settings.
+    /// The same function with other settings. It gets the secrets that they name, and nothing that it says of itself has one in it; the
+    /// function is known by what is written.
     #[must_use]
-    pub fn with_settings(self, settings_json: &str) -> Self {
-        Self { revision: revision(settings_json), settings_json: settings_json.into(), ..self }
+    pub fn with_settings(self, settings: &RevealedJson) -> Self {
+        let (settings_json, given_json) = (settings.written().to_string(), settings.given().to_string());
+        let hidden = self.hidden.and(settings.hidden());
+        let revision = revision(&given_json, &hidden);
+        Self { settings_json: settings_json.into(), given_json: given_json.into(), hidden, revision, ..self }
     }
 
     /// The same code and settings under another name and other limits.
@@ -209,7 +223,10 @@ impl Function {
     #[must_use]
     pub fn with_services(self, services: Services) -> Self {
         let tables = services.lookup.as_ref().and_then(|lookup| lookup.content()).map(Into::into);
-        Self { services, tables, ..self }
+        let in_tables = services.lookup.as_ref().map(|lookup| lookup.hidden()).unwrap_or_default();
+        let hidden = self.hidden.and(&in_tables);
+        let revision = revision(&self.given_json, &hidden);
+        Self { services, tables, hidden, revision, ..self }
     }
 
     /// The same function, of which is known what numbers become in it.
@@ -242,10 +259,42 @@ impl Function {
         &self.version
     }
 
-    /// The settings that it is configured with, JSON text.
+    /// Its settings as they are written, JSON text. Secrets stand there by their names.
     #[must_use]
     pub fn settings_json(&self) -> &str {
         &self.settings_json
+    }
+
+    /// A number that is another one with other settings or secrets.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The values of secrets that it is given.
+    #[must_use]
+    pub const fn hidden(&self) -> &HiddenTexts {
+        &self.hidden
+    }
+
+    /// A text about it, or by it, without the secrets that it is given.
+    #[must_use]
+    pub fn cleaned(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        self.hidden.clean(&mut text);
+        text
+    }
+
+    /// Whether it is configured with these settings, secrets included.
+    #[must_use]
+    pub fn has_settings(&self, settings: &RevealedJson) -> bool {
+        *self.settings_json == *settings.written().to_string() && *self.given_json == *settings.given().to_string()
+    }
+
+    /// Whether it is given the same secrets and the same tables as another one.
+    #[must_use]
+    pub fn is_given_the_same(&self, other: &Self) -> bool {
+        self.given_json == other.given_json && self.hidden == other.hidden && self.tables == other.tables
     }
 
     /// What tells the tables that it is granted from others; `None` when there are none.
@@ -272,9 +321,13 @@ impl Function {
         };
         match FunctionRun::new(self, nothing, RunContext::default()).call(0..0).await.answer {
             Ok(_) => Ok(()),
-            Err(failure) => Err(match verdict(failure, &self.limits) {
-                RunVerdict::Suspect(error) | RunVerdict::Everybody(error) | RunVerdict::Again(error, _) => error,
-            }),
+            Err(failure) => {
+                let mut error = match verdict(failure, &self.limits) {
+                    RunVerdict::Suspect(error) | RunVerdict::Everybody(error) | RunVerdict::Again(error, _) => error,
+                };
+                self.hidden.clean(&mut error.message);
+                Err(error)
+            }
         }
     }
 
@@ -301,8 +354,21 @@ impl Function {
     }
 }
 
-/// Other settings, other number.
-fn revision(settings_json: &str) -> u64 {
-    let digest = Sha256::digest(settings_json.as_bytes());
+impl std::fmt::Debug for Function {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Settings may hold secrets.
+        f.debug_struct("Function").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Other settings, or other secrets, other number.
+fn revision(given_json: &str, hidden: &HiddenTexts) -> u64 {
+    let mut hasher = Sha256::new().chain_update(given_json);
+    for value in hidden.values() {
+        // No text has this byte.
+        hasher.update([0xff_u8]);
+        hasher.update(value);
+    }
+    let digest = hasher.finalize();
     digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }

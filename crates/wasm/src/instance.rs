@@ -6,7 +6,7 @@ use wasmtime::{Store, UpdateDeadline};
 use super::call::Call;
 use super::call_failure::CallFailure;
 use super::call_log::CallLog;
-use super::delivery::{AnsweredRequest, DeliveryVerdict, GuestPlan};
+use super::delivery::{AnsweredRequest, DeliveryVerdict, DestinationExport, GuestPlan};
 use super::editing::Editing;
 use super::engine::Engine;
 use super::guest::{CallBudget, Guest};
@@ -22,8 +22,8 @@ pub(super) enum CallJob<'a> {
         events: usize,
         bytes: usize,
     },
-    Prepare(&'a [String]),
-    Classify(AnsweredRequest<'a>),
+    Prepare(DestinationExport, &'a [String]),
+    Classify(DestinationExport, AnsweredRequest<'a>),
 }
 
 pub(super) enum CallDone {
@@ -38,9 +38,9 @@ impl CallJob<'_> {
     /// Events and bytes that it is about: the budgets of its call grow with them.
     fn size(&self) -> (usize, usize) {
         match self {
-            Self::Transform(batch) | Self::Prepare(batch) => (batch.len(), batch.iter().map(String::len).sum()),
+            Self::Transform(batch) | Self::Prepare(_, batch) => (batch.len(), batch.iter().map(String::len).sum()),
             Self::Edit { events, bytes } => (*events, *bytes),
-            Self::Classify(answered) => (answered.events.len(), answered.response.body.len()),
+            Self::Classify(_, answered) => (answered.events.len(), answered.response.body.len()),
         }
     }
 }
@@ -119,16 +119,32 @@ impl Instance {
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (StartedGuest::Destination(plugin), CallJob::Prepare(batch)) => {
+            (StartedGuest::Destination(plugin, _), CallJob::Prepare(DestinationExport::Destination, batch)) => {
                 match plugin.tidegate_plugin_destination().call_prepare(&mut *store, batch).await {
                     Ok(Ok(plan)) => Ok(CallDone::Plan(plan.into(), store.data().has_signed)),
                     Ok(Err(error)) => Err(error.into()),
                     Err(error) => Err(store.data().failure(&error)),
                 }
             }
-            (StartedGuest::Destination(plugin), CallJob::Classify(AnsweredRequest { tag, events, response })) => {
+            (
+                StartedGuest::Destination(plugin, _),
+                CallJob::Classify(DestinationExport::Destination, AnsweredRequest { tag, events, response }),
+            ) => {
                 let plugin = plugin.tidegate_plugin_destination();
                 match plugin.call_classify(&mut *store, tag, events, &response.into()).await {
+                    Ok(verdict) => Ok(CallDone::Verdict(verdict.into())),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            (StartedGuest::Destination(_, Some(forget)), CallJob::Prepare(DestinationExport::Forget, people)) => {
+                match forget.prepare(store, people).await {
+                    Ok(Ok(plan)) => Ok(CallDone::Plan(plan.into(), store.data().has_signed)),
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(error) => Err(store.data().failure(&error)),
+                }
+            }
+            (StartedGuest::Destination(_, Some(forget)), CallJob::Classify(DestinationExport::Forget, answered)) => {
+                match forget.classify(store, answered).await {
                     Ok(verdict) => Ok(CallDone::Verdict(verdict.into())),
                     Err(error) => Err(store.data().failure(&error)),
                 }

@@ -15,6 +15,7 @@
 //! * A guest can ask for a log line, a counter, the time and seed that the caller chose, and what the caller's
 //!   **services** grant. There is no file, no network, no clock and no randomness behind any import; a component that
 //!   wants one is refused by its name.
+//! * What a guest says of itself has no secret in it that its settings or tables name, however it is written (`hidden_texts`).
 //!
 //! This room does not know what an event is: a batch is a list of texts or of JSON maps, and answers are handed up
 //! unread.
@@ -29,9 +30,11 @@ mod editing;
 mod engine;
 mod field_edit;
 mod fields;
+mod forget;
 mod guest;
 mod guest_answer;
 mod guest_path;
+mod hidden_texts;
 mod host;
 mod host_trap;
 mod inspect;
@@ -61,10 +64,11 @@ pub use call::{Call, Called};
 pub use call_failure::{CallFailure, CallStage};
 pub use call_log::{CallLog, Level, LogLine};
 pub use component_limits::ComponentLimits;
-pub use delivery::{AnsweredRequest, DeliveryVerdict, GuestPlan, GuestRequest, GuestResponse};
+pub use delivery::{AnsweredRequest, DeliveryVerdict, DestinationExport, GuestPlan, GuestRequest, GuestResponse};
 pub use editing::Mark;
 pub use engine::{Engine, EngineError};
 pub use guest_answer::{GuestAnswer, GuestError, GuestErrorKind};
+pub use hidden_texts::HiddenTexts;
 pub use inspect::inspect;
 pub use legible::legible;
 pub use limits::CallLimits;
@@ -72,3 +76,4 @@ pub use module::Module;
 pub use module_error::ModuleError;
 pub use services::{Lookup, MacKey, Services, Signer};
 pub use stop_reason::StopReason;
+pub use tidegate_document::revealed::RevealedJson;

@@ -20,9 +20,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 use sha2::{Digest as _, Sha256};
 use tidegate_document::pointer;
+use tidegate_document::revealed::RevealedJson;
 
 use crate as wasm;
 use address::Addresses;
@@ -49,8 +50,8 @@ pub enum LookupSettings {
         /// The one column or property that is the answer; a whole row when it is not named.
         value: Option<String>,
     },
-    /// Entries written down in the settings themselves.
-    Entries(Map<String, Value>),
+    /// Entries written down in the settings themselves, a map. Texts in them may name secrets.
+    Entries(RevealedJson),
 }
 
 /// A path into a record: the steps of a JSON pointer.
@@ -88,8 +89,10 @@ pub enum LookupError {
 /// One table, read whole.
 pub struct LookupTable {
     held: HeldTable,
-    /// Of what it was read from, and of how.
+    /// Of what it was read from, and of how. It is kept with events, so secrets are in it by their names alone.
     sha256: [u8; 32],
+    /// Values of secrets in it.
+    hidden: Vec<String>,
 }
 
 enum HeldTable {
@@ -104,7 +107,7 @@ impl LookupTable {
     /// # Errors
     /// The file is missing, too large or not what it should be.
     pub fn open(settings: &LookupSettings) -> Result<Self, LookupError> {
-        let mut sum = Sha256::new();
+        let (mut sum, mut hidden) = (Sha256::new(), Vec::new());
         let held = match settings {
             LookupSettings::Addresses { path, bytes_max, fields } => {
                 let bytes = read(path, *bytes_max)?;
@@ -126,11 +129,12 @@ impl LookupTable {
                 HeldTable::Entries(entries.map_err(|reason| LookupError::Content { path: path.clone(), reason })?)
             }
             LookupSettings::Entries(entries) => {
-                sum.update(format!("entries {}", Value::Object(entries.clone())));
-                HeldTable::Entries(table::of_entries(entries))
+                sum.update(format!("entries {}", entries.written()));
+                hidden.extend_from_slice(entries.hidden());
+                HeldTable::Entries(table::of_entries(entries.given().as_object().unwrap_or(&Map::new())))
             }
         };
-        Ok(Self { held, sha256: sum.finalize().into() })
+        Ok(Self { held, sha256: sum.finalize().into(), hidden })
     }
 
     /// The entry for `key` as JSON text.
@@ -187,6 +191,10 @@ impl wasm::Lookup for GrantedTables {
         }
         (!self.tables.is_empty()).then(|| format!("{:x}", sum.finalize()))
     }
+
+    fn hidden(&self) -> Vec<String> {
+        self.tables.values().flat_map(|table| &table.hidden).cloned().collect()
+    }
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LookupError> {
@@ -210,8 +218,8 @@ mod tests {
 
     #[test]
     fn a_plugin_sees_what_is_granted_and_nothing_else() {
-        let Value::Object(entries) = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}}) else { panic!() };
-        let table = Arc::new(LookupTable::open(&LookupSettings::Entries(entries)).unwrap());
+        let entries = serde_json::json!({"Signup": "Signed Up", "n": {"x": 1.50}});
+        let table = Arc::new(LookupTable::open(&LookupSettings::Entries(entries.into())).unwrap());
         let granted = GrantedTables::default().with("renames", table);
         assert_eq!(granted.get("renames", "Signup"), Ok(Some("\"Signed Up\"".to_owned())));
         assert_eq!(granted.get("renames", "n"), Ok(Some("{\"x\":1.5}".to_owned())));
@@ -237,6 +245,19 @@ mod tests {
         assert_ne!(content(text, "other", None), first);
         assert_ne!(content(text, "names", Some("x")), first);
         assert_eq!(GrantedTables::default().content(), None);
+    }
+
+    #[test]
+    fn a_secret_among_entries_is_handed_out_and_is_in_the_hash_by_its_name_alone() {
+        let granted = |value: &str| {
+            let entries = serde_json::json!({"key": "secret:crm"});
+            let entries = RevealedJson::read(entries, &|_: &str| Some(value.to_owned())).unwrap();
+            GrantedTables::default()
+                .with("keys", Arc::new(LookupTable::open(&LookupSettings::Entries(entries)).unwrap()))
+        };
+        let (one, two) = (granted("hunter2"), granted("hunter3"));
+        assert_eq!(one.get("keys", "key"), Ok(Some("\"hunter2\"".to_owned())));
+        assert_eq!((one.content(), one.hidden()), (two.content(), vec!["hunter2".to_owned()]));
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Module {
         self.pre.kind()
     }
 
+    /// Whether it is a destination that can have its tool delete people.
+    #[must_use]
+    pub fn can_forget(&self) -> bool {
+        self.pre.can_forget()
+    }
+
     /// The engine that this module was compiled for.
     #[must_use]
     pub fn engine(&self) -> &Engine {

@@ -8,7 +8,7 @@ use tidegate_event::value::JsonObject;
 use super::call::{Call, Called};
 use super::call_failure::CallFailure;
 use super::call_log::CallLog;
-use super::delivery::{AnsweredRequest, DeliveryVerdict, GuestPlan};
+use super::delivery::{AnsweredRequest, DeliveryVerdict, DestinationExport, GuestPlan};
 use super::editing::{Editing, Mark};
 use super::guest::CallBudget;
 use super::guest_answer::GuestAnswer;
@@ -54,7 +54,17 @@ impl Module {
 
     /// Asks a destination plugin which requests deliver `batch`. Their bodies have the digits of the events.
     pub async fn prepare(&self, call: Call<'_>, batch: &[String], call_log: &mut CallLog) -> Called<GuestPlan> {
-        let called = self.ask(call, CallJob::Prepare(batch), call_log).await;
+        self.prepare_for(call, (DestinationExport::Destination, batch), call_log).await
+    }
+
+    /// The same by one of its exports: `batch` is the events, or the people that it is to forget.
+    pub async fn prepare_for(
+        &self,
+        call: Call<'_>,
+        (export, batch): (DestinationExport, &[String]),
+        call_log: &mut CallLog,
+    ) -> Called<GuestPlan> {
+        let called = self.ask(call, CallJob::Prepare(export, batch), call_log).await;
         called.map(|done| {
             let CallDone::Plan(mut plan, has_signed) = done else { return None };
             // What was signed must be sent as it was signed.
@@ -72,7 +82,17 @@ impl Module {
         answered: AnsweredRequest<'_>,
         call_log: &mut CallLog,
     ) -> Called<DeliveryVerdict> {
-        let called = self.ask(call, CallJob::Classify(answered), call_log).await;
+        self.classify_for(call, (DestinationExport::Destination, answered), call_log).await
+    }
+
+    /// The same for a request that one of its exports has planned.
+    pub async fn classify_for(
+        &self,
+        call: Call<'_>,
+        (export, answered): (DestinationExport, AnsweredRequest<'_>),
+        call_log: &mut CallLog,
+    ) -> Called<DeliveryVerdict> {
+        let called = self.ask(call, CallJob::Classify(export, answered), call_log).await;
         called.map(|done| if let CallDone::Verdict(verdict) = done { Some(verdict) } else { None })
     }
 

@@ -10,6 +10,7 @@ use super::bindings::transform::tidegate::plugin::types;
 use super::bindings::transform::{Transform, TransformPre};
 use super::call::Call;
 use super::call_failure::{CallFailure, CallStage};
+use super::forget::{ForgetFunctions, ForgetIndexes};
 use super::guest::Guest;
 
 /// A component that is linked to its world.
@@ -17,14 +18,15 @@ use super::guest::Guest;
 pub(super) enum Pre {
     Transform(TransformPre<Guest>),
     Fields(TransformFieldsPre<Guest>),
-    Destination(DestinationPluginPre<Guest>),
+    /// And where the export `forget` is, if it has that.
+    Destination(DestinationPluginPre<Guest>, Option<ForgetIndexes>),
 }
 
 /// An instance that is configured.
 pub(super) enum StartedGuest {
     Transform(Transform),
     Fields(TransformFields),
-    Destination(DestinationPlugin),
+    Destination(DestinationPlugin, Option<ForgetFunctions>),
 }
 
 impl Pre {
@@ -33,7 +35,10 @@ impl Pre {
         Ok(match kind {
             ManifestKind::Transform => Self::Transform(TransformPre::new(pre)?),
             ManifestKind::Fields => Self::Fields(TransformFieldsPre::new(pre)?),
-            ManifestKind::Destination => Self::Destination(DestinationPluginPre::new(pre)?),
+            ManifestKind::Destination => {
+                let forget = ForgetIndexes::of(&pre)?;
+                Self::Destination(DestinationPluginPre::new(pre)?, forget)
+            }
         })
     }
 
@@ -41,8 +46,13 @@ impl Pre {
         match self {
             Self::Transform(_) => ManifestKind::Transform,
             Self::Fields(_) => ManifestKind::Fields,
-            Self::Destination(_) => ManifestKind::Destination,
+            Self::Destination(..) => ManifestKind::Destination,
         }
+    }
+
+    /// Whether it has the export `forget`.
+    pub(super) const fn can_forget(&self) -> bool {
+        matches!(self, Self::Destination(_, Some(_)))
     }
 
     /// Instantiates and configures.
@@ -50,7 +60,10 @@ impl Pre {
         let started = match self {
             Self::Transform(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Transform),
             Self::Fields(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Fields),
-            Self::Destination(pre) => pre.instantiate_async(&mut *store).await.map(StartedGuest::Destination),
+            Self::Destination(pre, None) => {
+                pre.instantiate_async(&mut *store).await.map(|plugin| StartedGuest::Destination(plugin, None))
+            }
+            Self::Destination(pre, Some(forget)) => started_to_forget(pre, forget, store).await,
         };
         let started = started.map_err(|error| store.data().failure(&error))?;
         store.data_mut().stage = CallStage::Configure;
@@ -62,7 +75,7 @@ impl Pre {
             StartedGuest::Fields(plugin) => {
                 plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
             }
-            StartedGuest::Destination(plugin) => {
+            StartedGuest::Destination(plugin, _) => {
                 plugin.tidegate_plugin_lifecycle().call_configure(&mut *store, &setup).await
             }
         };
@@ -75,4 +88,16 @@ impl Pre {
             Err(error) => Err(store.data().failure(&error)),
         }
     }
+}
+
+/// An instance with the export `forget`.
+async fn started_to_forget(
+    pre: &DestinationPluginPre<Guest>,
+    forget: &ForgetIndexes,
+    store: &mut Store<Guest>,
+) -> wasmtime::Result<StartedGuest> {
+    let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+    let plugin = DestinationPlugin::new(&mut *store, &instance)?;
+    let functions = ForgetFunctions::of(store, &instance, forget)?;
+    Ok(StartedGuest::Destination(plugin, Some(functions)))
 }

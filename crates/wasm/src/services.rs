@@ -16,6 +16,11 @@ pub trait Lookup: Send + Sync {
     fn content(&self) -> Option<String> {
         None
     }
+
+    /// Values of secrets in them.
+    fn hidden(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Signatures with secrets that the guest never sees.

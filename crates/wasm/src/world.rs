@@ -32,6 +32,9 @@ pub(super) const fn exports(kind: ManifestKind) -> [&'static str; 2] {
     ]
 }
 
+/// What a destination may export besides: it has its tool delete what it has about somebody.
+pub(super) const FORGET: &str = "tidegate:plugin/forget@0.1.0";
+
 /// The version of tidegate:plugin in the name of an interface, where it is not the one that this host speaks.
 pub(super) fn other_version(interface: &str) -> Option<&str> {
     let (_, version) = interface.strip_prefix("tidegate:plugin/")?.split_once('@')?;

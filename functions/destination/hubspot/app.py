@@ -11,6 +11,7 @@ from tidegate import (
 )
 
 CONTACTS = "https://api.hubapi.com/crm/v3/objects/contacts/batch/upsert"
+DELETE = "https://api.hubapi.com/crm/v3/objects/contacts/gdpr-delete"
 EVENTS = "https://api.hubapi.com/events/v3/send/batch"
 CONTACTS_MAX, EVENTS_MAX, BYTES_MAX = 100, 500, 3_000_000
 HEADERS = {"content-type": "application/json"}
@@ -38,6 +39,21 @@ def prepare(events: list[Event], _context: Context) -> Plan:
     for chunk in chunks([entry for entry in made if "eventName" in entry.record], plan, EVENTS_MAX, BYTES_MAX):
         plan.send(EVENTS, {"inputs": [entry.record for entry in chunk]}, events_of(chunk), headers=HEADERS)
     return plan
+
+
+def forget(persons: list[Event], _context: Context) -> Plan:
+    """One request for each: HubSpot deletes a contact for good by its email."""
+    plan = Plan()
+    for entry in records(persons, plan, deleted):
+        plan.send(DELETE, entry.record, entry.events, headers=HEADERS)
+    return plan
+
+
+def deleted(person: Event) -> Any:
+    address = email(traits(person).get("email"))
+    if not address:
+        raise Skip("HubSpot knows people by their email")
+    return {"objectId": address, "idProperty": "email"}
 
 
 def people(entries: list[Entry]) -> list[Entry]:

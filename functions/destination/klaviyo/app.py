@@ -36,10 +36,33 @@ def prepare(events: list[Event], context: Context) -> Plan:
     return plan
 
 
+def forget(people: list[Event], context: Context) -> Plan:
+    """One deletion job for each: a job names somebody in one way."""
+    plan = Plan()
+    for entry in records(people, plan, deleted):
+        profile = {"type": "profile", "attributes": entry.record}
+        job = {"type": "data-privacy-deletion-job", "attributes": {"profile": {"data": profile}}}
+        plan.send(f"{API}/data-privacy-deletion-jobs", {"data": job}, entry.events, headers=headers())
+    return plan
+
+
+def deleted(person: Event) -> Any:
+    known = traits(person)
+    address, number = email(known.get("email")), phone(known.get("phone"))
+    if address:
+        return {"email": address}
+    if number:
+        return {"phone_number": number}
+    raise Skip("Klaviyo deletes profiles by email or phone")
+
+
+def headers() -> dict[str, str]:
+    return HEADERS | {"revision": settings.get("revision", "2025-04-15")}
+
+
 def send(plan: Plan, path: str, body: Callable[[list[Any]], Any], entries: list[Entry]) -> None:
-    headers = HEADERS | {"revision": settings.get("revision", "2025-04-15")}
     for chunk in chunks(entries, plan, COUNT_MAX, BYTES_MAX):
-        plan.send(f"{API}/{path}", body([entry.record for entry in chunk]), events_of(chunk), headers=headers)
+        plan.send(f"{API}/{path}", body([entry.record for entry in chunk]), events_of(chunk), headers=headers())
 
 
 def unrepeated(entries: list[Entry], plan: Plan) -> list[Entry]:

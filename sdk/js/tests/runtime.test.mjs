@@ -220,3 +220,20 @@ test("options for a tool stand under each spelling of its name", () => {
     assert.deepEqual(sdk.integrationOptions({ integrations }, "Amplitude"), []);
   }
 });
+
+test("people to forget are planned by `forget`, and a tool that has nobody of that name is done", () => {
+  const plugin = {
+    prepare: () => ({ requests: [] }),
+    forget: (people) => ({ requests: people.map(({ userId }, person) => ({ method: "DELETE", url: `https://a.example/${userId}`, events: [person] })) }),
+  };
+  sdk.destinationWorld(plugin, { host, secrets: null });
+  const { prepare, classify } = sdk.forgetWorld(plugin);
+  const plan = prepare(['{"type":"forget","userId":"ann"}']);
+  assert.deepEqual(plan.requests.map(({ method, url, events }) => [method, url, events]), [["delete", "https://a.example/ann", [0]]]);
+  const verdict = (status, body) => classify("", [0], { status, headers: [], body: sdk.encode(body), attempt: 1 });
+  assert.equal(verdict(200, "").tag, "delivered");
+  assert.equal(verdict(404, '{"message":"no such user"}').tag, "delivered");
+  assert.equal(verdict(404, "<html>").tag, "retry");
+  assert.equal(verdict(403, "{}").tag, "disable");
+  assert.throws(() => sdk.forgetWorld({ prepare() {} }), /no function forget/);
+});

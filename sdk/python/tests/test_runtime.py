@@ -147,6 +147,23 @@ class Destination(unittest.TestCase):
         for verdict in (None, {"retry": -1}, {"retry": 1.5}, {"rejected": {"code": 5}}, {"partial": [("0", True)]}):
             self.assertEqual(classified(verdict).made, "Verdict_Rejected", verdict)
 
+    def test_people_to_forget_are_planned_by_forget(self) -> None:
+        def forget(people: Any, _: Any) -> tidegate.Plan:
+            plan = tidegate.Plan()
+            for number, person in enumerate(people):
+                plan.send(f"https://a.example/{person['userId']}", b"", [number], method="delete")
+            return plan
+
+        plan = runtime.prepare_forget(SimpleNamespace(forget=forget), ['{"userId":"ann"}'], Named(), Named())
+        self.assertEqual([(request.url, request.events) for request in plan.requests], [("https://a.example/ann", [0])])
+        for status, body, verdict in [
+            (200, b"", "Verdict_Delivered"), (404, b'{"message":"no such user"}', "Verdict_Delivered"),
+            (404, b"<html>", "Verdict_Retry"), (403, b"{}", "Verdict_Disable"), (400, b"{}", "Verdict_Bisect"),
+        ]:
+            response = SimpleNamespace(status=status, headers=[], body=body, attempt=1)
+            read = runtime.classify_forget(SimpleNamespace(), "", [0], response, Named(), Named())
+            self.assertEqual(read.made, verdict, body)
+
 
 if __name__ == "__main__":
     unittest.main()

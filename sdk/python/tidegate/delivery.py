@@ -197,3 +197,16 @@ def classify_by_status(tag: str, events: list[int], response: Response) -> Verdi
     if status in _LATER or status >= 500 or response.is_of_proxy():
         return {"retry": retry_after(response)}
     return bisect(f"http-{status}", response.text[:500])
+
+
+def classify_deletion(tag: str, events: list[int], response: Response) -> Verdict:
+    """What the answer to a deletion means.
+
+    A 404 in JSON says that the tool has nobody of that name, so that nothing is left to delete; 401, and a 403 in JSON, that
+    the key may not delete. Anything else is read by its status.
+    """
+    if response.status == 404 and not response.is_of_proxy():
+        return "delivered"
+    if response.status == 401 or (response.status == 403 and not response.is_of_proxy()):
+        return {"disable": {"code": "unauthorized", "message": f"answered {response.status}: {response.text[:300]}"}}
+    return classify_by_status(tag, events, response)

@@ -5,7 +5,7 @@ import sys
 from typing import Any, Callable, Optional, TypeVar
 
 from . import host
-from .delivery import Plan, Request, Response, classify_by_status
+from .delivery import Plan, Request, Response, classify_by_status, classify_deletion
 from .errors import caught, forget_logged
 from .host import Context, Drop, Fail, Fields, Keep, RetryBatch, dumps_for_host, has_infinite, text, whole
 
@@ -115,6 +115,15 @@ def edit(plugin: Any, events: int, types: Any) -> None:
 
 def prepare(plugin: Any, batch: list[str], types: Any, world: Any) -> Any:
     """The plan of a destination, checked."""
+    return _planned(plugin.prepare, batch, types, world)
+
+
+def prepare_forget(plugin: Any, people: list[str], types: Any, world: Any) -> Any:
+    """The same for people whom the tool is to forget."""
+    return _planned(plugin.forget, people, types, world)
+
+
+def _planned(prepare_batch: Callable[[list[Any], Context], Any], batch: list[str], types: Any, world: Any) -> Any:
 
     def index(event: Any, where: str) -> int:
         if not isinstance(event, int) or not 0 <= event < len(batch):
@@ -139,7 +148,7 @@ def prepare(plugin: Any, batch: list[str], types: Any, world: Any) -> Any:
         return types.PluginError(types.ErrorKind.INVALID_EVENT, text(code, "the code of Plan.fail()"), str(message))
 
     def work() -> Any:
-        plan = plugin.prepare([_json.loads(event) for event in batch], _context())
+        plan = prepare_batch([_json.loads(event) for event in batch], _context())
         if not isinstance(plan, Plan):
             raise TypeError(f"prepare returned {type(plan).__name__}; return a tidegate.Plan")
         return world.Plan(
@@ -153,10 +162,20 @@ def prepare(plugin: Any, batch: list[str], types: Any, world: Any) -> Any:
 
 def classify(plugin: Any, tag: str, events: list[int], response: Any, types: Any, world: Any) -> Any:
     """What an answer means for the events of its request."""
+    return _read(getattr(plugin, "classify", classify_by_status), (tag, events, response), types, world)
+
+
+def classify_forget(plugin: Any, tag: str, people: list[int], response: Any, types: Any, world: Any) -> Any:
+    """The same for people whom the tool is to forget."""
+    return _read(getattr(plugin, "classify_forget", classify_deletion), (tag, people, response), types, world)
+
+
+def _read(classified: Callable[[str, list[int], Response], Any], answered: tuple[str, list[int], Any], types: Any, world: Any) -> Any:
+    tag, events, response = answered
     try:
         headers = {name.lower(): value for name, value in response.headers}
         seen = Response(response.status, headers, bytes(response.body), response.attempt, host._given["host"].now_ms())
-        return _verdict(getattr(plugin, "classify", classify_by_status)(tag, list(events), seen), types, world)
+        return _verdict(classified(tag, list(events), seen), types, world)
     except RetryBatch as asked:
         return world.Verdict_Retry(asked.after_ms)
     except Exception as error:

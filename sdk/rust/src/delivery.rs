@@ -227,3 +227,16 @@ pub fn classify_by_status(response: &Response) -> Verdict {
         }
     }
 }
+
+/// What the answer to a deletion means: a 404 in JSON says that the tool has nobody of that name, so that nothing is left to
+/// delete; 401, and a 403 in JSON, that the key may not delete. Anything else is read by its status.
+pub fn classify_deletion(response: &Response) -> Verdict {
+    match response.status {
+        404 if !response.is_of_proxy() => Verdict::Delivered,
+        401 | 403 if !response.is_of_proxy() => {
+            let message = format!("answered {}: {}", response.status, response.excerpt());
+            Verdict::Disable(Failure::new("unauthorized", message))
+        }
+        _ => classify_by_status(response),
+    }
+}

@@ -1,6 +1,6 @@
 //! A destination, apart from the bindings, and the macro that makes the bindings for it.
 
-use crate::delivery::{Plan, Response, Verdict};
+use crate::delivery::{Plan, Response, Verdict, classify_deletion};
 
 /// What is the same for all events of a batch, and the same on replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,48 @@ pub trait Destination: Sized {
     fn classify(&self, tag: &str, events: &[u32], response: &Response) -> Verdict;
 }
 
-/// Makes a type that implements [`Destination`] the plugin. The text is the folder with `plugin.wit`, seen from the
-/// `Cargo.toml`. The bindings are made where the macro stands: natively there are none, and it makes nothing.
+/// A destination whose tool can delete what it has about people: `forget: true` in plugin.yaml, and
+/// `destination!(forgetting Plugin, "wit")`.
+pub trait Forget: Destination {
+    /// Which requests have the tool delete what it has. Each of `people` is one id as JSON in the shape of an event,
+    /// `{"type": "forget", "userId": ".."}`, or with `anonymousId`, `groupId` or `traits`; requests name them by position.
+    fn forget(&self, people: &[String], context: Context) -> Plan;
+
+    /// What a response means for `people`.
+    fn classify_forget(&self, _tag: &str, _people: &[u32], response: &Response) -> Verdict {
+        classify_deletion(response)
+    }
+}
+
+/// Makes a type that implements [`Destination`] the plugin; with `forgetting` before it, one that implements [`Forget`] too. The
+/// text is the folder with `plugin.wit`, seen from the `Cargo.toml`. The bindings are made where the macro stands: natively there
+/// are none, and it makes nothing.
 #[macro_export]
 macro_rules! destination {
+    (forgetting $plugin:ty, $wit:literal) => {
+        $crate::destination!(@world $plugin, $wit, "forgetting-destination", {
+            impl exports::tidegate::plugin::forget::Guest for Guest {
+                fn prepare(people: Vec<String>) -> Result<wit::Plan, wit::BatchError> {
+                    let Some(plugin) = PLUGIN.get() else {
+                        return Err(wit::BatchError::Fatal(error(ErrorKind::Internal, not_configured())));
+                    };
+                    let context = Context { now_ms: host::now_ms(), seed: host::seed() };
+                    Ok(plan($crate::Forget::forget(plugin, &people, context)))
+                }
+
+                fn classify(tag: String, people: Vec<u32>, response: wit::Response) -> wit::Verdict {
+                    let Some(plugin) = PLUGIN.get() else {
+                        return wit::Verdict::Rejected(error(ErrorKind::Internal, not_configured()));
+                    };
+                    verdict($crate::Forget::classify_forget(plugin, &tag, &people, &read(response)))
+                }
+            }
+        });
+    };
     ($plugin:ty, $wit:literal) => {
+        $crate::destination!(@world $plugin, $wit, "destination-plugin", {});
+    };
+    (@world $plugin:ty, $wit:literal, $world:literal, { $($forget:item)* }) => {
         #[cfg(target_arch = "wasm32")]
         mod guest {
             use std::sync::OnceLock;
@@ -42,7 +79,7 @@ macro_rules! destination {
 
             $crate::wit_bindgen::generate!({
                 path: $wit,
-                world: "destination-plugin",
+                world: $world,
                 runtime_path: "tidegate_sdk::wit_bindgen::rt",
             });
 
@@ -75,17 +112,26 @@ macro_rules! destination {
                     let Some(plugin) = PLUGIN.get() else {
                         return wit::Verdict::Rejected(error(ErrorKind::Internal, not_configured()));
                     };
-                    let wit::Response { status, headers, body, attempt } = response;
-                    let response = Response { status, headers, body, attempt, now_ms: host::now_ms() };
-                    match plugin.classify(&tag, &events, &response) {
-                        Verdict::Delivered => wit::Verdict::Delivered,
-                        Verdict::Retry(after_ms) => wit::Verdict::Retry(after_ms),
-                        Verdict::Reauthenticate => wit::Verdict::Reauthenticate,
-                        Verdict::Rejected(failure) => wit::Verdict::Rejected(error(ErrorKind::InvalidEvent, failure)),
-                        Verdict::Partial(events) => wit::Verdict::Partial(events),
-                        Verdict::Bisect(failure) => wit::Verdict::Bisect(error(ErrorKind::InvalidEvent, failure)),
-                        Verdict::Disable(failure) => wit::Verdict::Disable(error(ErrorKind::InvalidConfig, failure)),
-                    }
+                    verdict(plugin.classify(&tag, &events, &read(response)))
+                }
+            }
+
+            $($forget)*
+
+            fn read(response: wit::Response) -> Response {
+                let wit::Response { status, headers, body, attempt } = response;
+                Response { status, headers, body, attempt, now_ms: host::now_ms() }
+            }
+
+            fn verdict(verdict: Verdict) -> wit::Verdict {
+                match verdict {
+                    Verdict::Delivered => wit::Verdict::Delivered,
+                    Verdict::Retry(after_ms) => wit::Verdict::Retry(after_ms),
+                    Verdict::Reauthenticate => wit::Verdict::Reauthenticate,
+                    Verdict::Rejected(failure) => wit::Verdict::Rejected(error(ErrorKind::InvalidEvent, failure)),
+                    Verdict::Partial(events) => wit::Verdict::Partial(events),
+                    Verdict::Bisect(failure) => wit::Verdict::Bisect(error(ErrorKind::InvalidEvent, failure)),
+                    Verdict::Disable(failure) => wit::Verdict::Disable(error(ErrorKind::InvalidConfig, failure)),
                 }
             }
 

@@ -20,7 +20,7 @@ pub mod heap;
 pub mod people;
 
 pub use delivery::{Failure, Method, Plan, Refusal, Request, Response, Verdict};
-pub use destination::{Context, Destination};
+pub use destination::{Context, Destination, Forget};
 pub use event::Event;
 pub use heap::Heap;
 pub use serde_json;

@@ -1,6 +1,6 @@
 //! A folder that is applied from elsewhere: the catalog says what the folder says, and what runs follows, all of it or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Request, State};
 use hyper::StatusCode;
@@ -14,7 +14,7 @@ use tidegate_catalog::{
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
-use super::blobs::{has_blob, is_sha256};
+use super::blobs::{KnownBlobs, SEND_BLOB, has_blob, is_sha256, named_blobs};
 use super::folders::{FOLDER_BYTES_MAX, planned_object, wanted};
 use super::permit::{AskedThing, denied_in_log, may};
 use super::shown::name;
@@ -48,7 +48,9 @@ pub(super) async fn apply(
         let detail = format!("secrets are written down in {count} fields of the folder, and nothing was changed");
         ApiRefusal::unprocessable("problems", detail, "correct what `problems` names")
     })?;
-    refuse(missing(settings, &asked), |count| {
+    let named = wanted.iter().flat_map(|want| named_blobs(settings, &want.spec));
+    let named = named.chain(asked.files.iter().map(|(path, sha256)| (path.as_str(), sha256.as_str())));
+    refuse(missing(settings, named, &shared.known_blobs(&asker, &snapshot)), |count| {
         let detail = format!("{count} files of the folder are not there, and nothing was changed");
         ApiRefusal::unprocessable("missing-files", detail, "send what `problems` names, then apply again")
     })?;
@@ -121,9 +123,7 @@ impl SharedApi {
             |(name, ending): &(&String, &SyncEnding)| **ending == SyncEnding::Abandon && !touches(&planned, name);
         let strange = endings.iter().find(is_strange).filter(|_| !asker.is_admin(&snapshot.workspace));
         if let Some((name, _)) = strange {
-            let detail =
-                format!("the plan changes nothing of {name:?}, and what drains is given up by admins of the workspace");
-            return Err(ApiRefusal::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask an admin to give it up"));
+            return Err(of_no_change(name, "the plan"));
         }
         let change = settings.catalog.change_of(&planned, asker.authority(), asker.actor.clone(), asker.at_us);
         let change = change.ok_or_else(|| ApiRefusal::failed("the plan was not applied", &"it has problems"))?;
@@ -150,6 +150,13 @@ fn touches(planned: &CatalogPlan, name: &str) -> bool {
     })
 }
 
+/// Why somebody may not give up what waits for a sync that `change` does not touch.
+pub(super) fn of_no_change(name: &str, change: &str) -> ApiRefusal {
+    let detail =
+        format!("{change} changes nothing of {name:?}, and what drains is given up by admins of the workspace");
+    ApiRefusal::new(StatusCode::FORBIDDEN, "forbidden", detail, "ask an admin to give it up")
+}
+
 /// Why a plan of another revision is not applied.
 pub(super) async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefusal> {
     let maker = shared.settings.catalog.catalog.maker_of(revision).await.map_err(|error| shared.refused(error))?;
@@ -167,7 +174,11 @@ pub(super) fn refuse(
 }
 
 /// Secrets that are written down in documents.
-fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[WantedObject]) -> Vec<WorkspaceProblem> {
+pub(super) fn written(
+    settings: &CatalogSettings,
+    documents: &[FolderDocument],
+    wanted: &[WantedObject],
+) -> Vec<WorkspaceProblem> {
     let found = documents.iter().zip(wanted).filter_map(|(document, wanted)| {
         let field = (settings.written_secret)(wanted.kind, &document.document)?;
         let instead = if field.starts_with("write_key") {
@@ -187,19 +198,24 @@ fn written(settings: &CatalogSettings, documents: &[FolderDocument], wanted: &[W
     found.collect()
 }
 
-/// Files that the server does not have.
-fn missing(settings: &CatalogSettings, asked: &ApplyFolder) -> Vec<WorkspaceProblem> {
-    let absent = asked.files.iter().filter(|(_, sha256)| !is_sha256(sha256) || !has_blob(&settings.files, sha256));
-    let problem = |(path, sha256): (&String, &String)| WorkspaceProblem {
-        file: path.clone(),
+/// Files that the server does not have, or not from whoever asks: both are answered alike.
+pub(super) fn missing<'n>(
+    settings: &CatalogSettings,
+    named: impl Iterator<Item = (&'n str, &'n str)>,
+    known: &KnownBlobs<'_>,
+) -> Vec<WorkspaceProblem> {
+    let is_missing = |sha256: &str| !is_sha256(sha256) || !known.has(sha256) || !has_blob(&settings.files, sha256);
+    let absent: BTreeSet<(&str, &str)> = named.filter(|(_, sha256)| is_missing(sha256)).collect();
+    let problem = |(path, sha256): (&str, &str)| WorkspaceProblem {
+        file: path.to_owned(),
         line: 0,
-        message: format!("the server does not have the content {sha256:?}"),
-        fix: "send it with PUT /api/v1/blobs/{sha256}, named by its SHA-256 in 64 hexadecimal digits".to_owned(),
+        message: format!("the server does not have the content {sha256:?} from you"),
+        fix: SEND_BLOB.to_owned(),
     };
-    absent.map(problem).collect()
+    absent.into_iter().map(problem).collect()
 }
 
-fn problems(settings: &CatalogSettings, planned: &CatalogPlan) -> Vec<WorkspaceProblem> {
+pub(super) fn problems(settings: &CatalogSettings, planned: &CatalogPlan) -> Vec<WorkspaceProblem> {
     use tidegate_catalog::PlanProblem::{Cycle, NotManaged, NotOfFolder, OfOtherFolder, Twice};
     let problem = |problem: &tidegate_catalog::PlanProblem| {
         let (of, fix) = match problem {

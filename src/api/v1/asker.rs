@@ -8,9 +8,10 @@ use hyper::http::request::Parts;
 use tidegate_catalog::{ActingPrincipal, Actor, Authority, ObjectId, ObjectKind, SERVER_WORKSPACE};
 use tidegate_process::clock;
 
-use crate::api::SharedApi;
 use crate::api::access::{Principal, WORKSPACE_DEFAULT, is_admin};
 use crate::api::refusal::ApiRefusal;
+use crate::api::v1::refused::absent;
+use crate::api::{EngineSettings, SharedApi};
 
 /// What handlers are handed.
 pub(super) type OfApi = State<Arc<SharedApi>>;
@@ -23,7 +24,7 @@ pub(in crate::api) struct AskedFrom(pub(in crate::api) String);
 const BREAK_GLASS: &str = "the admin token";
 
 /// Whoever asks, now.
-pub(super) struct Requester {
+pub(in crate::api) struct Requester {
     principal: Principal,
     pub(super) actor: Actor,
     pub(super) at_us: i64,
@@ -86,4 +87,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Requester {
 pub(super) fn workspace_of(kind: ObjectKind, asked: Option<&str>) -> String {
     let workspace = if kind.is_of_server() { SERVER_WORKSPACE } else { asked.unwrap_or(WORKSPACE_DEFAULT) };
     workspace.to_owned()
+}
+
+impl SharedApi {
+    /// The environment that a request names, for whoever has a role in it; nobody else hears more than that `what` is not there.
+    pub(super) fn engine_of(
+        &self,
+        asker: &Requester,
+        workspace: Option<&str>,
+        what: &'static str,
+    ) -> Result<(String, Arc<EngineSettings>), ApiRefusal> {
+        let workspace = workspace.unwrap_or(WORKSPACE_DEFAULT).to_owned();
+        if asker.acting().is_some_and(|acting| !acting.has_role_in(&workspace)) {
+            return Err(absent(what));
+        }
+        let engine = self.engine(&workspace)?;
+        Ok((workspace, engine))
+    }
 }

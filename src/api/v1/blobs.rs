@@ -1,5 +1,6 @@
 //! Files that documents name, by their content: sent before a folder is applied, and given to whoever may see what names them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -14,20 +15,26 @@ use sha2::{Digest as _, Sha256};
 use tidegate_api_types::control::StoredBlob;
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogObject, Labels, ObjectContent, ObjectKind, RightsTarget, Verb, authorise};
+use tidegate_catalog::{
+    ActingPrincipal, CatalogSnapshot, Labels, ObjectContent, ObjectKind, RightsTarget, Verb, authorise,
+};
 use tidegate_process::whole_file;
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{AskedThing, denied_in_log, may};
 use super::refused::absent;
-use crate::api::SharedApi;
 use crate::api::extract::{Query, blocking, body};
 use crate::api::refusal::ApiRefusal;
+use crate::api::sent_blobs::SentBlobs;
+use crate::api::{CatalogSettings, SharedApi};
 
 /// As large as a component may be that is read from a folder.
 pub(super) const BLOB_BYTES_MAX: usize = 64 << 20;
 /// Files that are kept. Those that nothing names any more are among them.
 const BLOBS_MAX: usize = 10_000;
+/// What to do about a file that somebody has not shown to have.
+pub(super) const SEND_BLOB: &str =
+    "send it with PUT /api/v1/blobs/{sha256}, named by its SHA-256 in 64 hexadecimal digits";
 const NO_BLOB: &str = "there is no such file that you may see";
 /// Kinds of objects that name files.
 const OF_FILES: [ObjectKind; 3] = [ObjectKind::Function, ObjectKind::Lookup, ObjectKind::Destination];
@@ -90,10 +97,13 @@ pub(super) async fn store(
         }
         Some(Err(error)) => return Err(ApiRefusal::failed("the file could not be kept", &error)),
     };
+    if let Some(acting) = asker.acting() {
+        shared.sent.note(&acting.id, &sha256);
+    }
     Ok((status, axum::Json(StoredBlob { sha256, bytes: bytes.len() as u64 })))
 }
 
-/// A file that an object names which whoever asks may view.
+/// A file that an object names which whoever asks may view, or that they have sent lately.
 #[utoipa::path(get, path = path::BLOB, tag = "plans", operation_id = "show_blob",
     params(("sha256" = String, Path), WorkspaceQuery),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), ApiRefusal))]
@@ -103,16 +113,11 @@ pub(super) async fn show(
     BlobInPath(sha256): BlobInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<([(HeaderName, HeaderValue); 1], Bytes), ApiRefusal> {
-    if let Some(acting) = asker.acting() {
-        let settings = &shared.settings.catalog;
+    if asker.acting().is_some() {
         let workspace = workspace_of(ObjectKind::Function, query.workspace.as_deref());
-        let snapshot = settings.catalog.snapshot(&workspace, None).await.map_err(|error| shared.refused(error))?;
-        let names_it = |object: &&CatalogObject| {
-            let files = object.content.spec.get(settings.files_field).and_then(Value::as_object);
-            files.is_some_and(|files| files.values().any(|known| known.as_str() == Some(&sha256)))
-        };
-        let mut naming = snapshot.objects.iter().filter(names_it);
-        if !naming.any(|object| may(acting, Verb::View, object, Some(&snapshot)).is_ok()) {
+        let snapshot = shared.settings.catalog.catalog.snapshot(&workspace, None).await;
+        let snapshot = snapshot.map_err(|error| shared.refused(error))?;
+        if !shared.known_blobs(&asker, &snapshot).has(&sha256) {
             return Err(absent(NO_BLOB));
         }
     }
@@ -126,7 +131,62 @@ pub(super) async fn show(
     Ok(([(header::CONTENT_TYPE, kind)], bytes.into()))
 }
 
+/// The files that somebody may name and read: those that they have sent, and those of objects that they may view.
+pub(super) struct KnownBlobs<'a> {
+    /// None for the admin token, which may read all.
+    acting: Option<&'a ActingPrincipal>,
+    sent: &'a SentBlobs,
+    of_objects: BTreeSet<&'a str>,
+}
+
+impl KnownBlobs<'_> {
+    pub(super) fn has(&self, sha256: &str) -> bool {
+        self.acting.is_none_or(|acting| self.of_objects.contains(sha256) || self.sent.has(&acting.id, sha256))
+    }
+}
+
+/// The files that a spec says were sent with it, each with its SHA-256.
+pub(super) fn named_blobs<'s>(settings: &CatalogSettings, spec: &'s Value) -> impl Iterator<Item = (&'s str, &'s str)> {
+    let files = spec.get(settings.files_field).and_then(Value::as_object).into_iter().flatten();
+    files.filter_map(|(path, sha256)| Some((path.as_str(), sha256.as_str()?)))
+}
+
 impl SharedApi {
+    /// What whoever asks may name and read in a workspace.
+    pub(super) fn known_blobs<'a>(&'a self, asker: &'a Requester, snapshot: &'a CatalogSnapshot) -> KnownBlobs<'a> {
+        let acting = asker.acting().map(|acting| &**acting);
+        let mut of_objects = BTreeSet::new();
+        for object in snapshot.objects.iter().filter(|_| acting.is_some()) {
+            let mut named = named_blobs(&self.settings.catalog, &object.content.spec).peekable();
+            let is_visible = |acting: &ActingPrincipal| may(acting, Verb::View, object, Some(snapshot)).is_ok();
+            if named.peek().is_some() && acting.is_some_and(is_visible) {
+                of_objects.extend(named.map(|(_, sha256)| sha256));
+            }
+        }
+        KnownBlobs { acting, sent: &self.sent, of_objects }
+    }
+
+    /// Refuses a spec that names a file which whoever asks may not read: by the object they would.
+    pub(super) async fn refuse_unknown_blobs(
+        &self,
+        asker: &Requester,
+        workspace: &str,
+        spec: &Value,
+    ) -> Result<(), ApiRefusal> {
+        let settings = &self.settings.catalog;
+        if asker.acting().is_none() || named_blobs(settings, spec).next().is_none() {
+            return Ok(());
+        }
+        let snapshot = settings.catalog.snapshot(workspace, None).await.map_err(|error| self.refused(error))?;
+        let known = self.known_blobs(asker, &snapshot);
+        let Some((path, sha256)) = named_blobs(settings, spec).find(|(_, sha256)| !known.has(sha256)) else {
+            return Ok(());
+        };
+        let detail = format!("the server does not have the content {sha256:?} of {path:?} from you");
+        let field = format!("spec.{}", settings.files_field);
+        Err(ApiRefusal::unprocessable("missing-files", detail, SEND_BLOB).in_field(field))
+    }
+
     /// Whoever may make or change something that names files, may send them.
     async fn may_store(&self, asker: &Requester, workspace: &str) -> Result<(), ApiRefusal> {
         let Some(acting) = asker.acting() else { return Ok(()) };

@@ -1,17 +1,20 @@
 //! Changing objects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use tidegate_api_types::object::{ChangeDone, ChangeQuery, DeleteQuery, NewObject};
 use tidegate_api_types::path;
 use tidegate_api_types::reload::Reloaded;
 use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{
-    CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectKind,
+    CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectId,
+    ObjectKind,
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
@@ -58,6 +61,7 @@ pub(super) async fn create(
     let workspace = workspace_of(kind, query.workspace.as_deref());
     let request = serde_json::to_vec(&new).unwrap_or_default();
     let idempotency = idempotency(&headers, &[b"create", kind.name().as_bytes(), workspace.as_bytes(), &request])?;
+    shared.refuse_unknown_blobs(&asker, &workspace, &new.spec).await?;
     let content = shared.content(kind, new)?;
     let id = shared.settings.catalog.catalog.new_id(kind);
     let edit = ObjectEdit::Create { id, content };
@@ -68,16 +72,11 @@ pub(super) async fn create(
 #[utoipa::path(put, path = path::OBJECT, tag = "objects", operation_id = "update_object",
     params(("kind" = String, Path), ("name" = String, Path), ChangeQuery, ("If-Match" = Option<String>, Header)),
     request_body = NewObject, responses((status = 200, body = ChangeDone), ApiRefusal))]
-pub(super) async fn update(
-    State(shared): OfApi,
-    asker: Requester,
-    NamedObject(object): NamedObject,
-    Query(query): Query<ChangeQuery>,
-    (headers, Json(new)): (HeaderMap, Json<NewObject>),
-) -> Changed {
-    let content = shared.content(object.content.kind, new)?;
-    let edit = ObjectEdit::Update { id: object.id.clone(), expected: expected(&headers)?, content };
-    shared.change_object(&asker, &object.workspace, edit, query.into()).await
+pub(super) async fn update(State(shared): OfApi, asked: AskedEdit, Json(new): Json<NewObject>) -> Changed {
+    shared.refuse_unknown_blobs(&asked.asker, &asked.object.workspace, &new.spec).await?;
+    let content = shared.content(asked.object.content.kind, new)?;
+    let edit = ObjectEdit::Update { id: asked.id(), expected: asked.expected, content };
+    asked.make(&shared, edit).await
 }
 
 /// Deletes an object. What it was stays in its history. Where events wait for a sync that ends by it, `drain` or `abandon` says what becomes
@@ -107,30 +106,48 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = path::OBJECT_RELEASE, tag = "objects", operation_id = "release_object",
     params(("kind" = String, Path), ("name" = String, Path), ChangeQuery, ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ChangeDone), ApiRefusal))]
-pub(super) async fn release(
-    State(shared): OfApi,
-    asker: Requester,
-    NamedObject(object): NamedObject,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-) -> Changed {
-    let edit = ObjectEdit::Release { id: object.id.clone(), expected: expected(&headers)? };
-    shared.change_object(&asker, &object.workspace, edit, query.into()).await
+pub(super) async fn release(State(shared): OfApi, asked: AskedEdit) -> Changed {
+    let edit = ObjectEdit::Release { id: asked.id(), expected: asked.expected };
+    asked.make(&shared, edit).await
 }
 
 /// Gives an object back to the folder: from then on its file says what it is.
 #[utoipa::path(post, path = path::OBJECT_ADOPT, tag = "objects", operation_id = "adopt_object",
     params(("kind" = String, Path), ("name" = String, Path), ChangeQuery, ("If-Match" = Option<String>, Header)),
     responses((status = 200, body = ChangeDone), ApiRefusal))]
-pub(super) async fn adopt(
-    State(shared): OfApi,
-    asker: Requester,
-    NamedObject(object): NamedObject,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-) -> Changed {
-    let edit = ObjectEdit::Adopt { id: object.id.clone(), expected: expected(&headers)? };
-    shared.change_object(&asker, &object.workspace, edit, query.into()).await
+pub(super) async fn adopt(State(shared): OfApi, asked: AskedEdit) -> Changed {
+    let edit = ObjectEdit::Adopt { id: asked.id(), expected: asked.expected };
+    asked.make(&shared, edit).await
+}
+
+/// An edit of the object that a path names, as somebody asks for it.
+pub(super) struct AskedEdit {
+    pub(super) asker: Requester,
+    pub(super) object: Arc<CatalogObject>,
+    /// The revision that the object still has to have.
+    pub(super) expected: Option<u64>,
+    pub(super) query: ChangeQuery,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AskedEdit {
+    type Rejection = ApiRefusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
+        let asker = Requester::from_request_parts(parts, state).await?;
+        let NamedObject(object) = NamedObject::from_request_parts(parts, state).await?;
+        let Query(query) = Query::<ChangeQuery>::from_request_parts(parts, state).await?;
+        Ok(Self { asker, object, expected: expected(&parts.headers)?, query })
+    }
+}
+
+impl AskedEdit {
+    pub(super) fn id(&self) -> ObjectId {
+        self.object.id.clone()
+    }
+
+    async fn make(self, shared: &SharedApi, edit: ObjectEdit) -> Changed {
+        shared.change_object(&self.asker, &self.object.workspace, edit, self.query.into()).await
+    }
 }
 
 impl SharedApi {

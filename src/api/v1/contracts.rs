@@ -9,8 +9,7 @@ mod sound;
 
 use std::collections::BTreeSet;
 
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
-use hyper::http::request::Parts;
+use axum::extract::{Request, State};
 use tidegate_api_types::contract::{
     ChangeContract, ChangeDomain, CreateContract, CreateDomain, DomainOrder, DomainQuery, EventContract,
     EventContracts, EventDomain, EventDomains,
@@ -28,7 +27,7 @@ use super::refused::{NO_OBJECT, absent};
 use super::shown::limit;
 use crate::api::SharedApi;
 use crate::api::access::WORKSPACE_DEFAULT;
-use crate::api::extract::{Query, body, parsed};
+use crate::api::extract::{IdInPath, Query, body, parsed};
 use crate::api::refusal::ApiRefusal;
 
 type DomainAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
@@ -37,18 +36,6 @@ type DomainAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
 const DOMAIN_BYTES_MAX: usize = 8 << 20;
 /// Domains of one page.
 const DOMAINS_MAX: usize = 1_000;
-
-/// The id or the slug of a domain in a path.
-pub(super) struct DomainInPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for DomainInPath {
-    type Rejection = ApiRefusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
-        Ok(Self(params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
-    }
-}
 
 /// The domains of a workspace with their events and components.
 #[utoipa::path(get, path = path::EVENT_DOMAINS, tag = "contracts", operation_id = "list_domains",
@@ -67,7 +54,7 @@ pub(super) async fn list_domains(
 pub(super) async fn show_domain(
     State(shared): OfApi,
     asker: Requester,
-    DomainInPath(named): DomainInPath,
+    IdInPath(named): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> DomainAnswer<EventDomain> {
     shared.one_domain(&asker, workspace(query.workspace.as_ref()), &named).await.map(axum::Json)
@@ -94,7 +81,7 @@ pub(super) async fn create_domain(
 pub(super) async fn change_domain(
     State(shared): OfApi,
     asker: Requester,
-    DomainInPath(named): DomainInPath,
+    IdInPath(named): IdInPath,
     Query(query): Query<WorkspaceQuery>,
     request: Request,
 ) -> DomainAnswer<EventDomain> {
@@ -121,7 +108,7 @@ pub(super) async fn list_contracts(
 pub(super) async fn show_contract(
     State(shared): OfApi,
     asker: Requester,
-    DomainInPath(named): DomainInPath,
+    IdInPath(named): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> DomainAnswer<EventContract> {
     let domain = shared.one_domain(&asker, workspace(query.workspace.as_ref()), &named).await?;
@@ -150,7 +137,7 @@ pub(super) async fn create_contract(
 pub(super) async fn change_contract(
     State(shared): OfApi,
     asker: Requester,
-    DomainInPath(named): DomainInPath,
+    IdInPath(named): IdInPath,
     Query(query): Query<WorkspaceQuery>,
     request: Request,
 ) -> DomainAnswer<EventContract> {

@@ -1,42 +1,30 @@
 //! Drafts: changes that somebody else approves.
 
-use axum::extract::{FromRequestParts, RawPathParams, State};
-use hyper::http::request::Parts;
+use axum::extract::State;
 use tidegate_api_types::control::{
-    ApproveQuery, DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState,
+    ApproveDraft, ApproveQuery, DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState,
     ShownDraftedObject,
 };
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
 use tidegate_api_types::path;
 use tidegate_catalog::{
     CatalogChange, CatalogDraft, CatalogOrder, CatalogSnapshot, ChangeOrigin, DraftDecision, DraftState, ObjectEdit,
-    RightsTarget, Verb, authorise,
+    ObjectKind, RightsTarget, Verb, authorise,
 };
 use tidegate_event::time;
 
+use super::apply::of_no_change;
 use super::asker::{OfApi, Requester};
 use super::permit::named_kind;
 use super::refused::absent;
 use super::shown::{done, fields, name};
 use crate::api::SharedApi;
 use crate::api::access::WORKSPACE_DEFAULT;
-use crate::api::extract::{Json, Query};
+use crate::api::extract::{IdInPath, Json, Query};
 use crate::api::refusal::ApiRefusal;
 use crate::api::reload::{ALL_THAT_END, endings};
 
 type DraftAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
-
-/// The id of a draft in a path.
-pub(super) struct DraftInPath(String);
-
-impl<S: Send + Sync> FromRequestParts<S> for DraftInPath {
-    type Rejection = ApiRefusal;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiRefusal> {
-        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiRefusal::not_found())?;
-        Ok(Self(params.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
-    }
-}
 
 /// The latest drafts of a workspace, newest first, at most 200: one's own, and those whose objects one may view.
 #[utoipa::path(get, path = path::DRAFTS, tag = "drafts", operation_id = "list_drafts",
@@ -66,7 +54,7 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(shared): OfApi,
     asker: Requester,
-    DraftInPath(id): DraftInPath,
+    IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> DraftAnswer<ShownDraft> {
     let workspace = workspace(query.workspace.as_deref());
@@ -93,6 +81,9 @@ pub(super) async fn propose(
     let workspace = workspace(query.workspace.as_deref());
     let mut edits = Vec::with_capacity(asked.edits.len());
     for (at, edit) in asked.edits.into_iter().enumerate() {
+        if let Some(content) = &edit.content {
+            shared.refuse_unknown_blobs(&asker, &workspace, &content.spec).await?;
+        }
         edits.push(shared.edit(&workspace, edit, at).await?);
     }
     let change = CatalogChange {
@@ -110,18 +101,23 @@ pub(super) async fn propose(
 }
 
 /// Makes the change of a draft, with the rights of whoever approves it, who is not its author. Where events wait for syncs that end by it,
-/// `drain` or `abandon` says what becomes of them.
+/// the body says by their names what becomes of them, or `drain` or `abandon` of the query of all of them.
 #[utoipa::path(post, path = path::DRAFT_APPROVE, tag = "drafts", operation_id = "approve_draft",
-    params(("name" = String, Path), ApproveQuery), responses((status = 200, body = ChangeDone), ApiRefusal))]
+    params(("name" = String, Path), ApproveQuery), request_body = ApproveDraft, responses((status = 200, body = ChangeDone), ApiRefusal))]
 pub(super) async fn approve(
     State(shared): OfApi,
     asker: Requester,
-    DraftInPath(id): DraftInPath,
+    IdInPath(id): IdInPath,
     Query(ApproveQuery { workspace, drain, abandon }): Query<ApproveQuery>,
+    Json(named): Json<ApproveDraft>,
 ) -> DraftAnswer<ChangeDone> {
-    let all = |is_asked: bool| is_asked.then(|| ALL_THAT_END.to_owned()).into_iter().collect();
-    let endings = endings(all(drain), all(abandon))?;
+    let with_all = |mut names: Vec<String>, is_asked: bool| {
+        names.extend(is_asked.then(|| ALL_THAT_END.to_owned()));
+        names
+    };
     let decision = decision(&asker, id, &WorkspaceQuery { workspace })?;
+    shared.refuse_to_give_up_others(&asker, &decision, &named.abandon).await?;
+    let endings = endings(with_all(named.drain, drain), with_all(named.abandon, abandon))?;
     let ordered = shared.execute_with(CatalogOrder::Approve(decision), endings, false).await?;
     Ok(axum::Json(done(ordered.committed, false)))
 }
@@ -132,7 +128,7 @@ pub(super) async fn approve(
 pub(super) async fn close(
     State(shared): OfApi,
     asker: Requester,
-    DraftInPath(id): DraftInPath,
+    IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> DraftAnswer<ShownDraft> {
     let decision = decision(&asker, id, &query)?;
@@ -143,6 +139,28 @@ pub(super) async fn close(
 }
 
 impl SharedApi {
+    /// Refuses to give up what a draft does not touch, but to admins: a sync that drains is in no catalog any more, and nobody has rights on it.
+    async fn refuse_to_give_up_others(
+        &self,
+        asker: &Requester,
+        decision: &DraftDecision,
+        abandoned: &[String],
+    ) -> Result<(), ApiRefusal> {
+        if abandoned.is_empty() || asker.is_admin(&decision.workspace) {
+            return Ok(());
+        }
+        let draft = self.settings.catalog.catalog.draft(&decision.workspace, &decision.id).await;
+        let draft = draft.map_err(|error| self.refused(error))?;
+        let touches = |name: &str| {
+            let ends = |kind| matches!(kind, ObjectKind::Sync | ObjectKind::Source);
+            draft.objects.iter().any(|object| ends(object.kind) && object.name == name)
+        };
+        match abandoned.iter().find(|name| !touches(name)) {
+            Some(name) => Err(of_no_change(name, "the draft")),
+            None => Ok(()),
+        }
+    }
+
     /// The objects that say whether drafts may be seen; none where that is known without them.
     async fn touched(
         &self,

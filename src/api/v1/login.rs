@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use hyper::StatusCode;
-use hyper::header::{self, HeaderMap};
+use hyper::header;
 use serde_json::json;
 use std::time::Instant;
 use tidegate_api_types::control::WhoAmI;
@@ -13,6 +13,7 @@ use tidegate_catalog::{
     ActingPrincipal, Actor, AuditRecord, AuditResult, CatalogError, CredentialProblem, ObjectId, ObjectKind,
     SERVER_WORKSPACE, SecretValue,
 };
+use tidegate_event::time;
 
 use super::asker::{OfApi, Requester};
 use super::visitor::{Visitor, session_of};
@@ -76,7 +77,7 @@ pub(super) async fn sign_out(State(shared): OfApi, asker: Requester, visitor: Vi
     let record = of_user("signed_out", AuditResult::Done, Some(&acting.person), json!({}));
     catalog.record(&asker.actor, asker.at_us, record).await.map_err(|error| shared.refused(error))?;
     let cookie = CookieUse::Session.of(&visitor.headers, visitor.over_tls).unwrap_or_default();
-    let end_session_url = shared.end_session_url(session_of(cookie).1, &visitor.headers, asker.at_us).await;
+    let end_session_url = shared.end_session_url(session_of(cookie).1, &visitor, asker.at_us).await;
     let forgotten = CookieUse::Session.forgotten(visitor.over_tls);
     Ok(([(header::SET_COOKIE, forgotten)], axum::Json(SignedOut { end_session_url })).into_response())
 }
@@ -138,11 +139,16 @@ impl SharedApi {
             user: acting.map(|acting| acting.person.to_string()),
             name: None,
             token: acting.filter(|acting| acting.is_token()).map(|acting| acting.id.to_string()),
+            expires_at: acting.and_then(|acting| acting.expires_at_us).map(time::format),
             session: is_session,
             admin: acting.is_none_or(|acting| is_admin(acting, WORKSPACE_DEFAULT)),
             groups: Vec::new(),
             roles: Default::default(),
+            environments: Vec::new(),
         };
+        let environments = self.settings.engines.keys();
+        let has_role = |name: &&String| acting.is_none_or(|acting| acting.has_role_in(name));
+        who.environments = environments.filter(has_role).cloned().collect();
         if let Some(acting) = acting {
             let membership = self.settings.catalog.catalog.membership(&acting.person).await;
             let membership = membership.map_err(|error| self.refused(error))?.unwrap_or_default();
@@ -155,9 +161,9 @@ impl SharedApi {
     }
 
     /// Where a browser signs out at its provider. A provider that cannot be asked keeps nobody signed in here.
-    async fn end_session_url(&self, provider: Option<&str>, headers: &HeaderMap, at_us: i64) -> Option<String> {
+    async fn end_session_url(&self, provider: Option<&str>, visitor: &Visitor, at_us: i64) -> Option<String> {
         let provider = self.login.providers.get(provider?)?;
-        let back = self.login.base(headers).ok().map(|base| page(&base, "/"));
+        let back = self.login.base(&visitor.headers, visitor.over_tls).ok().map(|base| page(&base, "/"));
         let asked = provider.end_session_url(back.as_deref(), at_us).await;
         asked.ok().flatten().map(String::from)
     }

@@ -9,6 +9,7 @@ use tidegate_api_types::object::{
 };
 use tidegate_api_types::path;
 use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId, ObjectKind};
+use tidegate_registry::PluginKind;
 
 use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{KindInPath, NamedObject};
@@ -116,7 +117,7 @@ pub(super) async fn diff(
     Ok(axum::Json(ObjectDiff { from, to, fields: fields(changes) }))
 }
 
-/// The objects whose specs name this one.
+/// The objects whose specs name this one; of a secret, functions too that were uploaded and name it in their settings.
 #[utoipa::path(get, path = path::OBJECT_USED_BY, tag = "objects", operation_id = "list_object_uses",
     params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery),
     responses((status = 200, body = UsedBy), ApiRefusal))]
@@ -131,8 +132,19 @@ pub(super) async fn used_by(
     let users = users.map_err(|error| shared.refused(error))?;
     let all = users.len();
     let visible = shared.visible(&asker, &object.workspace, users).await?;
-    let hidden = (all - visible.len()) as u64;
-    let objects = visible.iter().map(|user| name(user.content.kind, &user.content.name)).collect();
+    let mut hidden = (all - visible.len()) as u64;
+    let mut objects: Vec<_> = visible.iter().map(|user| name(user.content.kind, &user.content.name)).collect();
+    if kind == ObjectKind::Secret {
+        let uploaded = shared.uploaded_users(&object.workspace).remove(of).unwrap_or_default();
+        let kind_of = |kind: PluginKind| match kind {
+            PluginKind::Functions => ObjectKind::Function,
+            PluginKind::Destinations => ObjectKind::Destination,
+        };
+        match asker.is_admin(&object.workspace) {
+            true => objects.extend(uploaded.iter().map(|(kind, user)| name(kind_of(*kind), user))),
+            false => hidden += uploaded.len() as u64,
+        }
+    }
     Ok(axum::Json(UsedBy { objects, hidden }))
 }
 

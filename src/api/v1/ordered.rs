@@ -69,6 +69,7 @@ fn is_of_what_runs(id: &ObjectId) -> bool {
             | ObjectKind::Lookup
             | ObjectKind::Destination
             | ObjectKind::Sync
+            | ObjectKind::Alert
             | ObjectKind::Domain
             | ObjectKind::Event
             | ObjectKind::Component

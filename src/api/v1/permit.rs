@@ -44,13 +44,24 @@ pub(in crate::api) async fn permit(
             in_workspace(shared, &asker, asked.as_deref().unwrap_or(SERVER_WORKSPACE), verb).await
         }
         EndpointRule::Server(verb) => in_workspace(shared, &asker, SERVER_WORKSPACE, verb).await,
-        EndpointRule::Named(_) | EndpointRule::NamedOrNew(_) | EndpointRule::OfSource(_) | EndpointRule::Past => {
-            let kind = if matches!(rule, EndpointRule::OfSource(_)) { ObjectKind::Source } else { kind(params)? };
+        EndpointRule::Named(_)
+        | EndpointRule::NamedOrNew(_)
+        | EndpointRule::OfSource(_)
+        | EndpointRule::OfAlert(_)
+        | EndpointRule::OfDestination(_)
+        | EndpointRule::Past => {
+            let kind = match rule {
+                EndpointRule::OfSource(_) => ObjectKind::Source,
+                EndpointRule::OfAlert(_) => ObjectKind::Alert,
+                EndpointRule::OfDestination(_) => ObjectKind::Destination,
+                _ => kind(params)?,
+            };
             let (workspace, named) = (workspace_of(kind, asked.as_deref()), param(params, "name"));
             let (verb, object) = match rule {
-                EndpointRule::Named(verb) | EndpointRule::OfSource(verb) => {
-                    (verb, shared.object(&workspace, kind, named).await?)
-                }
+                EndpointRule::Named(verb)
+                | EndpointRule::OfSource(verb)
+                | EndpointRule::OfAlert(verb)
+                | EndpointRule::OfDestination(verb) => (verb, shared.object(&workspace, kind, named).await?),
                 EndpointRule::NamedOrNew(verb) => match shared.found(&workspace, kind, named).await? {
                     Some(object) => (verb, object),
                     None => return Ok(()),

@@ -50,7 +50,7 @@ pub(super) async fn start(
     let provider = shared.login.provider(&name)?;
     shared.login.count_call(visitor.caller)?;
     let then = query.then.map_or_else(|| Ok(path::WHO_AM_I.to_owned()), own_page)?;
-    let base = shared.login.base(&visitor.headers)?;
+    let base = shared.login.base(&visitor.headers, visitor.over_tls)?;
     let request = CodeRequest {
         redirect_uri: page(&base, &path::LOGIN_CALLBACK.replace("{provider}", &name)),
         state: drawn(),

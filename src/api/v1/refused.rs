@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use tidegate_catalog::{CatalogError, ContentProblem, CredentialProblem, Denial, ObjectKind};
+use tidegate_state::StateError;
 
 use crate::api::SharedApi;
 use crate::api::refusal::ApiRefusal;
@@ -88,6 +89,11 @@ pub(super) const NO_OBJECT: &str = "there is no such object";
 
 pub(super) fn absent(detail: impl Into<String>) -> ApiRefusal {
     ApiRefusal::new(StatusCode::NOT_FOUND, "no-such-object", detail, "list the objects of its kind")
+}
+
+/// The state could not be read or written, for the handlers that keep their jobs there.
+pub(super) fn failed(error: &StateError) -> ApiRefusal {
+    ApiRefusal::failed("the state could not be read or written", error)
 }
 
 fn field(problem: &ContentProblem) -> String {

@@ -75,6 +75,7 @@ const fn kinds(kind: ObjectRefKind) -> &'static [ObjectKind] {
         ObjectRefKind::Lookup => &[ObjectKind::Lookup],
         ObjectRefKind::Destination => &[ObjectKind::Destination],
         ObjectRefKind::Sync => &[ObjectKind::Sync],
+        ObjectRefKind::Alert => &[ObjectKind::Alert],
         ObjectRefKind::ContractFile => &[ObjectKind::Domain, ObjectKind::Component, ObjectKind::Event],
     }
 }

@@ -39,6 +39,9 @@ pub(super) async fn list(
         let named = references(&object.content).into_iter().filter(|named| named.kind == ObjectKind::Secret);
         named.for_each(|named| *uses.entry(named.name).or_default() += 1);
     }
+    for (secret, uploaded) in shared.uploaded_users(&workspace) {
+        *uses.entry(secret).or_default() += uploaded.len() as u64;
+    }
     let mut secrets = Vec::with_capacity(objects.len());
     for object in objects {
         let used_by = uses.get(&object.content.name).copied().unwrap_or(0);

@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 use tidegate_api_types::object::{NewObject, WorkspaceQuery};
 use tidegate_api_types::path;
-use tidegate_api_types::tried::{ObjectTried, TriedEvent, TryObject};
+use tidegate_api_types::tried::{ObjectTried, TriedEvent, TriedMessage, TryObject};
 use tidegate_catalog::{
     ActingPrincipal, AuditRecord, AuditResult, CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, Labels,
     ObjectContent, ObjectEdit, ObjectKind, RightsTarget, Verb, authorise,
@@ -14,19 +14,18 @@ use tidegate_catalog::{
 use super::asker::{OfApi, Requester, workspace_of};
 use super::permit::{KindInPath, NamedOrNewObject};
 use super::refused::{NO_OBJECT, absent};
-use crate::api::SharedApi;
 use crate::api::extract::{Json, Query};
+pub(super) use crate::api::masked_fields::{MASK, mask_value};
 use crate::api::refusal::ApiRefusal;
 use crate::api::tries::{TriedSample, TryOrder};
+use crate::api::{MaskedField, SharedApi};
 
 /// Events that are tried, when nobody says how many.
 const EVENTS_DEFAULT: u64 = 20;
 const EVENTS_MAX: usize = 200;
-/// Stands for a text that may not be seen.
-const MASK: &str = "***";
 
 /// Tries a destination or a sync out, as it is, or as `spec` would make it. Of a destination: whether it is there, takes the credentials, and what
-/// may be done there. Of a sync the same of its destination, and what it would make of the newest events of its source, or of those that are
+/// may be done there; of a stream also the messages that events would become which are sent. Of a sync the same of its destination, and what it would make of the newest events of its source, or of those that are
 /// sent. Nothing is delivered, and nothing is changed. Who may not see events gets their fields without the values.
 #[utoipa::path(post, path = path::OBJECT_TEST, tag = "objects", operation_id = "test_object",
     params(("kind" = String, Path), ("name" = String, Path), WorkspaceQuery), request_body = TryObject,
@@ -57,6 +56,9 @@ pub(super) async fn try_out(
         return Err(ApiRefusal::unprocessable("not-this-way", detail, fix).in_field("workspace"));
     }
     let events = sample(kind, &asked)?;
+    if let Some(spec) = &asked.spec {
+        shared.refuse_unknown_blobs(&asker, &workspace, spec).await?;
+    }
     let content = asked.spec.map(|spec| shared.tried_content(kind, (&name, object), spec)).transpose()?;
     let is_masked = match asker.acting() {
         Some(acting) if kind == ObjectKind::Sync => {
@@ -67,8 +69,12 @@ pub(super) async fn try_out(
     let name = object.map_or(name, |object| object.content.name.clone());
     let change = content.map(|content| shared.tried_change(&asker, &workspace, (object, content)));
     let mut tried = shared.tried(&workspace, TryOrder { kind, name, change, events }).await?;
+    let is_admin = asker.is_admin(&workspace);
+    let fields = shared.settings.engines.get(&workspace).map(|engine| engine.masked_for(is_admin)).unwrap_or_default();
     if is_masked {
         mask(&mut tried);
+    } else if kind == ObjectKind::Sync && !fields.is_empty() {
+        mask_fields(&mut tried, &fields);
     }
     let record = AuditRecord {
         workspace,
@@ -92,10 +98,10 @@ fn sample(kind: ObjectKind, asked: &TryObject) -> Result<TriedSample, ApiRefusal
         let detail = format!("at most {EVENTS_MAX} events are tried at once");
         ApiRefusal::new(StatusCode::UNPROCESSABLE_ENTITY, "too-many", detail, "send less").in_field(field)
     };
-    if kind != ObjectKind::Sync && (asked.events.is_some() || asked.count.is_some()) {
-        let detail = "events are tried with a sync: a destination alone says nothing of what becomes of them";
-        let refusal = ApiRefusal::unprocessable("not-this-way", detail, "leave `events` and `count` away");
-        return Err(refusal.in_field(if asked.events.is_some() { "events" } else { "count" }));
+    if kind != ObjectKind::Sync && asked.count.is_some() {
+        let detail = "the newest events of a source are tried with a sync: a destination has no source";
+        let refusal = ApiRefusal::unprocessable("not-this-way", detail, "leave `count` away");
+        return Err(refusal.in_field("count"));
     }
     if let Some(events) = &asked.events {
         return if events.len() > EVENTS_MAX {
@@ -104,13 +110,16 @@ fn sample(kind: ObjectKind, asked: &TryObject) -> Result<TriedSample, ApiRefusal
             Ok(TriedSample::Given(events.clone()))
         };
     }
+    if kind != ObjectKind::Sync {
+        return Ok(TriedSample::Newest(0));
+    }
     let count = usize::try_from(asked.count.unwrap_or(EVENTS_DEFAULT)).unwrap_or(usize::MAX);
     if count > EVENTS_MAX { Err(too_many("count")) } else { Ok(TriedSample::Newest(count)) }
 }
 
 impl SharedApi {
     /// What the object would be; no secret comes into its spec.
-    fn tried_content(
+    pub(super) fn tried_content(
         &self,
         kind: ObjectKind,
         (name, object): (&str, Option<&CatalogObject>),
@@ -124,7 +133,7 @@ impl SharedApi {
     }
 
     /// The change that would make the object what is tried. Whoever asks must be allowed to make it; it is not made.
-    fn tried_change(
+    pub(super) fn tried_change(
         &self,
         asker: &Requester,
         workspace: &str,
@@ -167,36 +176,73 @@ impl SharedApi {
 /// Takes the values out of all events, and leaves the fields.
 fn mask(tried: &mut ObjectTried) {
     tried.masked = true;
-    for TriedEvent { message_id, code, reason, violations, delivered, rows, .. } in &mut tried.events {
-        if let Some(id) = message_id {
+    for event in &mut tried.events {
+        if let Some(id) = &mut event.message_id {
             MASK.clone_into(id);
         }
-        // These quote the event.
-        violations.clear();
-        if code.is_some() {
-            *reason = None;
-        }
-        delivered.iter_mut().for_each(mask_value);
-        for column in rows.iter_mut().flat_map(|row| &mut row.columns) {
-            MASK.clone_into(&mut column.value);
-        }
+        event.delivered.iter_mut().for_each(mask_value);
+        mask_what_quotes(event);
     }
 }
 
-fn mask_value(value: &mut Value) {
-    match value {
-        Value::Null => {}
-        Value::Bool(_) => *value = Value::Bool(false),
-        Value::Number(_) => *value = Value::from(0),
-        Value::String(text) => MASK.clone_into(text),
-        Value::Array(items) => items.iter_mut().for_each(mask_value),
-        Value::Object(fields) => fields.values_mut().for_each(mask_value),
+/// Takes the values of some fields out of all events. Where they are in rows and messages nobody can tell.
+fn mask_fields(tried: &mut ObjectTried, fields: &[MaskedField]) {
+    for event in &mut tried.events {
+        event.delivered.iter_mut().for_each(|event| fields.iter().for_each(|field| field.mask(event)));
+        mask_what_quotes(event);
+    }
+}
+
+/// Takes out what quotes an event, and all that is made of its values.
+fn mask_what_quotes(event: &mut TriedEvent) {
+    let TriedEvent { reason, violations, rows, messages, .. } = event;
+    violations.clear();
+    *reason = None;
+    for row in rows {
+        // A table is named after its event.
+        MASK.clone_into(&mut row.table);
+        row.columns.iter_mut().for_each(|column| MASK.clone_into(&mut column.value));
+    }
+    for TriedMessage { topic, key, headers, payload, is_base64: _ } in messages {
+        // All of them may be made of values.
+        for text in [topic, key, payload].into_iter().chain(headers.values_mut()) {
+            MASK.clone_into(text);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use tidegate_api_types::tried::TryOutcome;
+
     use super::*;
+
+    #[test]
+    fn a_masked_message_says_nothing_of_its_event() {
+        let message = TriedMessage {
+            topic: "orders-de".to_owned(),
+            key: "ann".to_owned(),
+            headers: BTreeMap::from([("plan".to_owned(), "pro".to_owned())]),
+            payload: "{}".to_owned(),
+            is_base64: false,
+        };
+        let event = TriedEvent {
+            message_id: None,
+            outcome: TryOutcome::Delivered,
+            code: None,
+            reason: None,
+            violations: Vec::new(),
+            delivered: Vec::new(),
+            rows: Vec::new(),
+            messages: vec![message],
+        };
+        let mut tried = ObjectTried { events: vec![event], ..ObjectTried::default() };
+        mask(&mut tried);
+        let TriedMessage { topic, key, headers, payload, .. } = &tried.events[0].messages[0];
+        assert_eq!([topic, key, payload, &headers["plan"]], [MASK; 4]);
+    }
 
     #[test]
     fn a_masked_event_has_its_fields_and_none_of_its_values() {

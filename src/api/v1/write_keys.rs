@@ -25,6 +25,7 @@ use tidegate_source::http::{Entrance, KeyOrigin, WriteKey};
 use super::asker::{OfApi, Requester};
 use super::permit::NamedObject;
 use super::refused::{NO_OBJECT, absent};
+use super::streams::refuse_stream;
 use crate::api::SharedApi;
 use crate::api::extract::{Json, Query};
 use crate::api::refusal::ApiRefusal;
@@ -86,6 +87,7 @@ pub(super) async fn create(
     (headers, Json(asked)): (HeaderMap, Json<CreateWriteKey>),
 ) -> Result<(StatusCode, axum::Json<CreatedWriteKey>), ApiRefusal> {
     refuse_repeats(&headers)?;
+    refuse_stream(&source)?;
     let keys = shared.keys_of(&source).await?;
     let name = asked.name.clone();
     let new = shared.new_key(&asker, &source, &keys, asked)?;
@@ -107,6 +109,7 @@ pub(super) async fn rotate(
     (Query(_), headers, Json(asked)): (Query<WorkspaceQuery>, HeaderMap, Json<RotateWriteKey>),
 ) -> Result<(StatusCode, axum::Json<CreatedWriteKey>), ApiRefusal> {
     refuse_repeats(&headers)?;
+    refuse_stream(&source)?;
     let RotateWriteKey { grace_seconds, name, ends_at, value } = asked;
     let grace_us = grace_us(grace_seconds)?;
     let keys = shared.keys_of(&source).await?;

@@ -262,7 +262,7 @@ fn a_file_of_a_plugin_has_no_say_while_a_pushed_version_is_live() {
     assert!(between(&before, &write_tool("us", &other)).is_empty());
     let plugin = |of: &Workspace| match &of.destinations["tool"].kind {
         DestinationKind::Plugin(plugin) => plugin.secret_settings.clone(),
-        DestinationKind::Warehouse(_) => Vec::new(),
+        DestinationKind::Warehouse(_) | DestinationKind::Stream(_) => Vec::new(),
     };
     assert_eq!(plugin(&before), ["key"]);
     write(dir.path(), &[("data/live-tool", None)]);
@@ -278,7 +278,6 @@ fn a_sync_is_changed_as_little_as_it_takes() {
     for more in [
         "filter: {types: [track]}",
         "filter: {except_events: [Ping]}",
-        "consent: {categories: [Ads]}",
         "mapping: {remove: [/context/ip]}",
         "batch: {events_max: 7}",
         "start: now",
@@ -286,6 +285,8 @@ fn a_sync_is_changed_as_little_as_it_takes() {
         assert_eq!(sync(more), of_sync("web-db", SyncChange::Regather), "{more}");
     }
     let chain = ChangePlan { rules: true, ..of_sync("web-db", SyncChange::Regather) };
+    // What events say of the categories is kept where they are refined.
+    assert_eq!(sync("consent: {categories: [Ads]}"), chain);
     assert_eq!(sync("functions: [idle]"), chain);
     assert_eq!(sync("schema: other"), of_sync("web-db", SyncChange::Reopen));
     assert!(sync("start: beginning").is_empty());
@@ -348,17 +349,23 @@ fn a_sync_comes_and_goes() {
 fn settings_of_the_server_count_from_the_next_start() {
     for (setting, name) in [
         ("admin: {listen: 127.0.0.1:0}", "admin"),
+        ("admin: {tls: {certificate: a.pem, key: a.key}}", "admin"),
+        ("tls: {certificate: a.pem, key: a.key, client_ca: b.pem}", "tls"),
         ("data: elsewhere", "data"),
         ("limits: {request_events_max: 7}", "limits"),
         ("limits: {idle_timeout: 7 s}", "limits"),
         ("trusted_proxies: [10.0.0.0/8]", "trusted_proxies"),
         ("login: {public_url: https://admin.example.com}", "login"),
         ("public_url: https://events.example.com", "public_url"),
+        ("browser_cookies: {origins: [https://www.example.com], domain: example.com}", "browser_cookies"),
         ("log: {partitions: 2}", "log"),
         ("log: {retention_bytes: 1 GiB}", "log"),
         ("dedup: {window: 1 h}", "dedup"),
         ("instance_key: {file: elsewhere.key}", "instance_key"),
         ("instance_key: {command: [/usr/bin/kms, read, tidegate]}", "instance_key"),
+        ("leases: {url: postgres://tidegate@db.example.com/tidegate}", "leases"),
+        ("metrics: {open: true}", "metrics"),
+        ("traces: {endpoint: \"http://127.0.0.1:4318\"}", "traces"),
         ("slots: {pagemap_scan: true}", "slots"),
     ] {
         let text = format!("listen: 127.0.0.1:0\n{setting}\n");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 use tidegate_catalog::{CommittedObject, ObjectKind};
+use tidegate_event::record::Record;
 use tidegate_log::{Frames, LogSettings, SegmentLog};
 
 use super::*;

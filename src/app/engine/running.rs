@@ -14,13 +14,15 @@ use super::WorkspaceEngine;
 use crate::app::keeper::{self, Keeper};
 use crate::app::live::Live;
 use crate::app::partitions::{KeptPartition, OpenPartition};
+use crate::app::running_streams::RunningStreams;
 use crate::app::running_syncs::RunningSyncs;
 use crate::app::stop::{self, Budget, join};
-use crate::app::{paths, startup};
+use crate::app::{paths, startup, traces};
 
 /// An engine that runs.
 pub(in crate::app) struct RunningEngine {
     log: LogPartitions,
+    streams: RunningStreams,
     keeping: task::JoinHandle<Option<Keeper>>,
     writers: Vec<JoinHandle<()>>,
     refiners: Vec<JoinHandle<()>>,
@@ -50,7 +52,26 @@ impl WorkspaceEngine {
         hung_up: mpsc::Receiver<()>,
         stop: &watch::Receiver<bool>,
     ) -> (RunningEngine, Vec<KeptPartition>) {
-        let Self { log, partitions, parts, state, live, runtimes, builder, identity, keeper, to_check } = self;
+        let Self {
+            log,
+            archive,
+            partitions,
+            streams,
+            parts,
+            state,
+            live,
+            runtimes,
+            builder,
+            identity,
+            keeper,
+            retries,
+            forgets,
+            replays,
+            alerts,
+            rebuilds,
+            retention,
+            to_check,
+        } = self;
         let (mut parts, ready, asked) = parts;
         let data = &identity.1;
         if let Err(error) = keeper::check_in_background(data, to_check.0, to_check.1) {
@@ -61,23 +82,36 @@ impl WorkspaceEngine {
         tokio::spawn(Arc::clone(&live).follow(stop.clone()));
         tokio::spawn(runtimes.follow(stop.clone()));
         let keeping = background.spawn(keeper.run(stop.clone()));
+        background.spawn(retries.run(stop.clone()));
+        background.spawn(traces::keep_indexed(log.clone(), stop.clone()));
+        background.spawn(forgets.run(stop.clone()));
+        background.spawn(replays.run(stop.clone()));
+        background.spawn(alerts.run(stop.clone()));
+        if let Some(archive) = &archive {
+            background.spawn(Arc::clone(archive).run(stop.clone()));
+        }
+        background.spawn(rebuilds.run(stop.clone()));
+        background.spawn(retention.run(stop.clone()));
         let (mut kept, mut writers, mut refiners) = (Vec::new(), Vec::new(), Vec::new());
         for OpenPartition { log, writer, refiner, state, .. } in partitions {
             let dedup = paths::dedup(data, state.partition());
-            kept.push(KeptPartition { dedup, log, cursors: parts.syncs().cursors(), state });
+            let (cursors, archive) = (parts.syncs().cursors(), archive.clone());
+            kept.push(KeptPartition { dedup, log, cursors, state, unkept: 0, archive });
             writers.push(writer);
             refiners.push(refiner);
         }
         ready.into_iter().for_each(|workers| parts.syncs().run(workers));
+        parts.begin_streams(stop.clone());
         let parts = background.spawn(parts.serve(asked, hung_up, stop.clone()));
-        (RunningEngine { log, keeping, writers, refiners, parts, live, state, identity }, kept)
+        (RunningEngine { log, streams, keeping, writers, refiners, parts, live, state, identity }, kept)
     }
 }
 
 impl RunningEngine {
     /// Ends it, once no request comes any more: what was accepted is delivered while the time lasts, and the log keeps the rest.
     pub(in crate::app) async fn end(self, mut time: Budget) -> EndedEngine {
-        let Self { log, keeping, writers, refiners, parts, live, state, identity } = self;
+        let Self { log, streams, keeping, writers, refiners, parts, live, state, identity } = self;
+        time.step("the streams of sources", stop::STREAMS_MAX, streams.end()).await;
         time.step("what write keys were used for", stop::KEEPER_MAX, Keeper::end(keeping)).await;
         log.close();
         let is_poisoned = log.is_poisoned();

@@ -30,16 +30,16 @@ impl RunningParts {
         drained: &BTreeSet<String>,
         workspace: &Workspace,
     ) -> KeptDocuments {
-        let is_plugin = |of: &Workspace, destination: &str| {
+        let kind_of = |of: &Workspace, destination: &str| {
             let kind = of.destinations.get(destination).map(|it| &it.kind);
-            kind.map(|kind| matches!(kind, DestinationKind::Plugin(_)))
+            kind.map(std::mem::discriminant::<DestinationKind>)
         };
         let closed_key = HEXLOWER.encode(&clock::random::<32>());
         let mut kept = kept.clone();
         for name in drained {
             let Some(sync) = self.workspace.syncs.get(name) else { continue };
             let destination = sync.destination.0.as_str();
-            let (before, after) = (is_plugin(&self.workspace, destination), is_plugin(workspace, destination));
+            let (before, after) = (kind_of(&self.workspace, destination), kind_of(workspace, destination));
             let replaced = (after.is_some() && before != after).then(|| destination_ref(destination));
             let needs = KeptNeeds { closed_key: &closed_key, replaced: replaced.into_iter().collect() };
             kept.insert(name.clone(), self.workspace.kept_for(&self.documents, name, &needs));

@@ -1,8 +1,9 @@
 //! What comes before a change: loading all that is different, and making way for what goes. Nothing that runs is another one by it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind, SyncEnding};
 use tidegate_process::{clock, telemetry};
 use tokio::runtime::Handle;
@@ -11,7 +12,9 @@ use tokio::time::timeout;
 use super::{LOADING_MAX, NextParts, RunningParts, WantedWorkspace, destination_ref, plugin};
 use crate::api::ReloadRefusal;
 use crate::app::change_plan::{ChangePlan, SyncChange};
+use crate::app::live::NextLive;
 use crate::app::removals::{self, AskedEndings, Removals};
+use crate::app::unloadable::UnloadedRules;
 use crate::config::differences::{ReadWorkspace, WorkspaceDifferences};
 use crate::config::{SpecInput, Workspace, fingerprint};
 
@@ -22,6 +25,7 @@ impl RunningParts {
         mut wanted: WantedWorkspace,
         asked: &AskedEndings,
     ) -> Result<NextParts, ReloadRefusal> {
+        wanted = self.loadable(wanted).await?;
         let mut plan = self.plan(&wanted);
         let mut removals = Removals::of(&self.workspace, &wanted.whole.1, &plan);
         let decided = self.decide(&removals, asked, &wanted)?;
@@ -29,8 +33,7 @@ impl RunningParts {
         let drained: BTreeSet<String> = drained.map(|(name, _)| name.clone()).collect();
         if !drained.is_empty() {
             let kept = self.kept_with(&wanted.kept, &drained, &wanted.whole.1);
-            let again = self.reader.again(&wanted.told, kept, &wanted.left_out).await?;
-            wanted = WantedWorkspace { drained: wanted.drained, ..again };
+            wanted = self.reader.keeping(wanted, kept).await?;
             plan = self.plan(&wanted);
             removals = Removals::of(&self.workspace, &wanted.whole.1, &plan);
         }
@@ -42,18 +45,9 @@ impl RunningParts {
         );
         let undecided = removals.without(|name| decided.contains_key(name) || wanted.drained.contains(name));
         self.refuse_what_waits(&undecided.while_open()).await?;
-        let print = fingerprint(&workspace.specs, &self.key);
-        let (live, whole, differs) = (Arc::clone(&self.live), Arc::clone(&workspace), plan.clone());
-        // Compiling is nothing for a thread that others need.
-        let load = move || Handle::current().block_on(live.next(&whole, &differs, print));
-        let loading = tokio::task::spawn_blocking(load);
-        let late = |_| {
-            let seconds = LOADING_MAX.as_secs();
-            ReloadRefusal::Failed(format!("the functions were not loaded within {seconds} seconds"))
-        };
-        let loaded = timeout(LOADING_MAX, loading).await.map_err(late)?;
-        let loaded = loaded.map_err(|error| ReloadRefusal::Failed(format!("loading broke off: {error}")))?;
-        let live = loaded.map_err(|error| ReloadRefusal::Failed(telemetry::with_causes(&error)))?;
+        let refused = |error: UnloadedRules| telemetry::with_causes(&error.into_error(&wanted.may));
+        let live = self.load(&workspace, &plan).await?;
+        let live = live.map_err(|error| ReloadRefusal::Failed(refused(error)))?;
         let mut opened: BTreeSet<String> = plan.runtimes.clone();
         opened.retain(|name| !follows_releases_alone(&differences, name));
         opened.extend(self.runtimes.idle());
@@ -67,6 +61,40 @@ impl RunningParts {
         });
         let runtimes = futures_util::future::join_all(open).await;
         Ok(NextParts { wanted, plan, differences, live, runtimes, removals, decided })
+    }
+
+    /// The same without what was left out before and cannot be loaded still.
+    async fn loadable(&self, mut wanted: WantedWorkspace) -> Result<WantedWorkspace, ReloadRefusal> {
+        while wanted.tries_again() {
+            let loaded = self.load(&wanted.whole.1, &self.plan(&wanted)).await?;
+            let Err(UnloadedRules::Objects(objects)) = loaded else { break };
+            let may_go = |object: &ObjectRef| wanted.may.contains(object) && !wanted.unloadable.contains_key(object);
+            // What must run and cannot is told with everything else.
+            if !objects.are_all(may_go) {
+                break;
+            }
+            wanted = self.reader.without(wanted, objects.reasons()).await?;
+        }
+        Ok(wanted)
+    }
+
+    /// Loads what `plan` says is different.
+    async fn load(
+        &self,
+        workspace: &Arc<Workspace>,
+        plan: &ChangePlan,
+    ) -> Result<Result<NextLive, UnloadedRules>, ReloadRefusal> {
+        let print = fingerprint(&workspace.specs, &self.key);
+        let (live, whole, differs) = (Arc::clone(&self.live), Arc::clone(workspace), plan.clone());
+        // Compiling is nothing for a thread that others need.
+        let load = move || Handle::current().block_on(live.next(&whole, &differs, print));
+        let loading = tokio::task::spawn_blocking(load);
+        let late = |_| {
+            let seconds = LOADING_MAX.as_secs();
+            ReloadRefusal::Failed(format!("the functions were not loaded within {seconds} seconds"))
+        };
+        let loaded = timeout(LOADING_MAX, loading).await.map_err(late)?;
+        loaded.map_err(|error| ReloadRefusal::Failed(format!("loading broke off: {error}")))
     }
 
     /// What it takes to run `wanted`. A sync for which the log keeps something though it cannot run, and that is not there any more,
@@ -94,7 +122,17 @@ impl RunningParts {
         }
         let paused = next.removals.sources.iter().map(|name| name.as_str().into()).collect();
         self.door.put(&self.workspace, paused);
-        let made = match self.door.earlier_are_gone(removals::REQUESTS_MAX).await {
+        let sources = &next.removals.sources;
+        let (door, streams) = join(
+            self.door.earlier_are_gone(removals::REQUESTS_MAX),
+            self.streams.hold(&self.workspace, sources, removals::STREAMS_MAX),
+        )
+        .await;
+        let made = match door {
+            true if !streams => {
+                let told = "a stream of a source that goes has not ended yet; order it once more";
+                Err(ReloadRefusal::NeedsEnding(vec![told.to_owned()]))
+            }
             true => {
                 let is_decided = |name: &str| next.decided.contains_key(name) || next.wanted.drained.contains(name);
                 self.refuse_what_waits(&next.removals.without(is_decided)).await
@@ -104,7 +142,7 @@ impl RunningParts {
             }
         };
         if made.is_err() {
-            self.door.put(&self.workspace, HashSet::new());
+            self.open_as_before();
         }
         made
     }

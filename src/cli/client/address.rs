@@ -2,16 +2,63 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+use tidegate_net::TlsFiles;
 use url::{Host, Url};
 
 use super::error::ClientError;
 
 /// How a server is reached, for every command that speaks to one.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::cli) struct ConnectArgs {
     /// For https: authorities to trust besides the machine's, a PEM file
-    #[arg(long, value_name = "FILE")]
-    pub(super) ca_file: Option<PathBuf>,
+    #[arg(long, visible_alias = "ca", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) ca_file: Option<PathBuf>,
+    /// For a server that asks clients for a certificate: a PEM file of it
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<PathBuf>,
+    /// A PEM file of its key
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<PathBuf>,
+}
+
+impl ConnectArgs {
+    /// Whether nothing is said.
+    pub(super) fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The same, and what a context has kept where nothing is said.
+    pub(in crate::cli) fn or(&self, kept: &Self) -> Self {
+        let own = if self.client_certificate.is_some() { self } else { kept };
+        Self {
+            ca_file: self.ca_file.clone().or_else(|| kept.ca_file.clone()),
+            client_certificate: own.client_certificate.clone(),
+            client_key: own.client_key.clone(),
+        }
+    }
+
+    /// The same with whole paths, which lead to the same files from everywhere.
+    pub(in crate::cli) fn made_whole(&self) -> Self {
+        let whole = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        };
+        Self {
+            ca_file: whole(&self.ca_file),
+            client_certificate: whole(&self.client_certificate),
+            client_key: whole(&self.client_key),
+        }
+    }
+
+    /// The certificate that the client shows.
+    pub(super) fn own_certificate(&self) -> Option<TlsFiles> {
+        let (certificate, key) = self.client_certificate.clone().zip(self.client_key.clone())?;
+        Some(TlsFiles { certificate, key, client_ca: None })
+    }
 }
 
 /// Reads an address; `usual` is how one looks.

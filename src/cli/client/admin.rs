@@ -20,7 +20,7 @@ use tidegate_api_types::{ProblemDetails, path};
 
 use super::address::{self, ConnectArgs};
 use super::error::ClientError;
-use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp, credentials};
+use super::http::{ANSWER_TIME_MAX, ServerAnswer, ServerHttp, ServerStream, credentials};
 
 /// The server gives up a body after 120 seconds.
 pub(super) const UPLOAD_TIME_MAX: Duration = Duration::from_secs(150);
@@ -208,6 +208,12 @@ impl AdminClient {
             return Err(refused(answer));
         }
         Ok(answer.body)
+    }
+
+    /// An answer that goes on.
+    pub(super) async fn stream(&self, request: RequestBuilder) -> Answered<ServerStream> {
+        let request = request.header(AUTHORIZATION, self.authorization.clone());
+        self.http.begin(request, ANSWER_TIME_MAX).await?.map_err(refused)
     }
 
     pub(super) async fn exchange<T: DeserializeOwned>(&self, request: RequestBuilder, limit: Duration) -> Answered<T> {

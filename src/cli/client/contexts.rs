@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tidegate_process::whole_file;
 
+use super::address::ConnectArgs;
 use crate::cli::CommandFailure;
 use crate::config::{environment, home};
 
 /// Raised when an older build could not read the file any more.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub(in crate::cli) struct KeptContext {
     pub(in crate::cli) user: Option<String>,
     /// When the token ends, where it is known.
     pub(in crate::cli) expires_at: Option<String>,
+    /// Whom to trust there, and what to show.
+    #[serde(default, skip_serializing_if = "ConnectArgs::is_usual")]
+    pub(in crate::cli) connect: ConnectArgs,
 }
 
 impl fmt::Debug for KeptContext {
@@ -82,7 +86,8 @@ impl KeptContexts {
     pub(in crate::cli) fn write(&self) -> Result<(), CommandFailure> {
         let path = path()?;
         let written = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        let bytes = serde_json::to_vec_pretty(self)?;
+        let kept = Self { format: FORMAT, ..self.clone() };
+        let bytes = serde_json::to_vec_pretty(&kept)?;
         let written = written.and_then(|()| whole_file::replace(&path, &bytes));
         written.map_err(|error| CommandFailure::Failed(format!("{}: {error}", path.display())))
     }
@@ -101,7 +106,7 @@ impl KeptContexts {
     }
 
     /// One of this server: the current one before others.
-    pub(super) fn of_server(&self, server: &str) -> Option<&KeptContext> {
+    pub(in crate::cli) fn of_server(&self, server: &str) -> Option<&KeptContext> {
         let is_of = |context: &&KeptContext| is_same(&context.server, server);
         let current = self.current.as_ref().and_then(|name| self.contexts.get(name)).filter(is_of);
         current.or_else(|| self.contexts.values().find(is_of))

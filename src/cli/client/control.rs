@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, IF_MATCH};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tidegate_api_types::activity::{ActivityQuery, ShownActivity};
+use tidegate_api_types::conservation::{ConservationQuery, ConservationReport};
 use tidegate_api_types::control::{
     ApplyFolder, ApplyQuery, AuditQuery, AuditVerdict, CreateToken, CreatedToken, FolderApplied, PlanFolder,
     ShownCatalogPlan, StoredBlob, Tokens, VerifyAudit,
@@ -14,16 +16,26 @@ use tidegate_api_types::object::{
     Objects, SecretList, ShownObject, ShownSecret, UsedBy, WorkspaceQuery, WriteSecret,
 };
 use tidegate_api_types::path;
+use tidegate_api_types::privacy::{
+    ConsentsSaid, ForgetSubjects, ForgottenVerified, SayConsents, ShownForgetJob, ShownForgetJobs, SubjectsSuppressed,
+    SuppressSubjects, SuppressedNames, VerifyForgotten,
+};
 use tidegate_api_types::promotion::PromoteObjects;
+use tidegate_api_types::quarantine::{
+    EditEntry, EntriesExported, EntriesPurged, EntriesTried, EntryCounts, PurgeEntries, QuarantineEntries,
+    QuarantineQuery, RetryEntries, RetryJobs, ShownEntry, ShownRetryJob, TryEntries,
+};
+use tidegate_api_types::stream::{SeekStream, ShownStream, StreamSought};
+use tidegate_api_types::trace::{EventTraces, TapQuery, TraceQuery};
 use tidegate_api_types::tried::{ObjectTried, TryObject};
 use tidegate_api_types::workspace::SyncEnding;
 use tidegate_api_types::write_key::{
-    CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKeys,
+    CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, ShownWriteKeys, SourceWriteKeys,
 };
 
 use super::admin::{AdminClient, UPLOAD_TIME_MAX};
 use super::error::ClientError;
-use super::http::ANSWER_TIME_MAX;
+use super::http::{ANSWER_TIME_MAX, ServerStream};
 use crate::api::WORKSPACE_DEFAULT;
 
 /// Somebody with a token, and a workspace of the catalog.
@@ -53,7 +65,7 @@ impl CatalogClient {
         Self { client, workspace }
     }
 
-    fn workspace(&self) -> WorkspaceQuery {
+    pub(super) fn workspace(&self) -> WorkspaceQuery {
         WorkspaceQuery { workspace: self.workspace.clone() }
     }
 
@@ -319,6 +331,148 @@ impl CatalogClient {
         self.client.exchange(request, ANSWER_TIME_MAX).await.map_err(|error| error.about_key(source, key))
     }
 
+    pub(in crate::cli) async fn stream(&self, source: &str) -> CatalogAnswer<ShownStream> {
+        let found = self.get(&of_source(path::SOURCE_STREAM, source)?, "", &self.workspace()).await;
+        found.map_err(|error| error.about("source", source))
+    }
+
+    /// What was read before comes to its end first.
+    pub(in crate::cli) async fn seek(&self, source: &str, asked: &SeekStream) -> CatalogAnswer<StreamSought> {
+        let at = of_source(path::SOURCE_SEEK, source)?;
+        let request = self.client.http().query(Method::POST, (&at, ""), &self.workspace())?;
+        let request = request.header(CONTENT_TYPE, JSON).body(body(asked)?);
+        self.client.exchange(request, UPLOAD_TIME_MAX).await.map_err(|error| error.about("source", source))
+    }
+
+    /// Some of the quarantined events; the query goes on from page to page.
+    pub(in crate::cli) async fn quarantine(&self, query: &QuarantineQuery) -> CatalogAnswer<QuarantineEntries> {
+        self.get(path::QUARANTINE, "", &self.of_quarantine(query)).await
+    }
+
+    pub(in crate::cli) async fn count_quarantine(&self, query: &QuarantineQuery) -> CatalogAnswer<EntryCounts> {
+        self.get(path::QUARANTINE_COUNTS, "", &self.of_quarantine(query)).await
+    }
+
+    pub(in crate::cli) async fn export_quarantine(&self, query: &QuarantineQuery) -> CatalogAnswer<EntriesExported> {
+        self.get(path::QUARANTINE_EXPORT, "", &self.of_quarantine(query)).await
+    }
+
+    pub(in crate::cli) async fn quarantined(&self, id: u64) -> CatalogAnswer<ShownEntry> {
+        self.get(path::QUARANTINE_ENTRY, &id.to_string(), &self.workspace()).await
+    }
+
+    /// Functions may take their time.
+    pub(in crate::cli) async fn try_quarantine(&self, asked: &TryEntries) -> CatalogAnswer<EntriesTried> {
+        let request = self.client.http().query(Method::POST, (path::QUARANTINE_TRY, ""), &self.workspace())?;
+        let request = request.header(CONTENT_TYPE, JSON).body(body(asked)?);
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
+    }
+
+    pub(in crate::cli) async fn retry_quarantine(&self, asked: &RetryEntries) -> CatalogAnswer<ShownRetryJob> {
+        self.send(Method::POST, (path::QUARANTINE_RETRY, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn edit_quarantined(&self, id: u64, asked: &EditEntry) -> CatalogAnswer<ShownRetryJob> {
+        self.send(Method::POST, (path::QUARANTINE_ENTRY_EDIT, &id.to_string()), None, asked).await
+    }
+
+    pub(in crate::cli) async fn purge_quarantine(&self, asked: &PurgeEntries) -> CatalogAnswer<EntriesPurged> {
+        self.send(Method::POST, (path::QUARANTINE_PURGE, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn retry_jobs(&self) -> CatalogAnswer<RetryJobs> {
+        self.get(path::QUARANTINE_JOBS, "", &self.workspace()).await
+    }
+
+    pub(in crate::cli) async fn retry_job(&self, id: u64) -> CatalogAnswer<ShownRetryJob> {
+        self.get(path::QUARANTINE_JOB, &id.to_string(), &self.workspace()).await
+    }
+
+    pub(in crate::cli) async fn cancel_retry_job(&self, id: u64) -> CatalogAnswer<ShownRetryJob> {
+        let nothing = serde_json::json!({});
+        self.send(Method::POST, (path::QUARANTINE_JOB_CANCEL, &id.to_string()), None, &nothing).await
+    }
+
+    /// What has become of single events.
+    pub(in crate::cli) async fn trace(&self, query: &TraceQuery) -> CatalogAnswer<EventTraces> {
+        let query = TraceQuery { workspace: self.workspace.clone(), ..query.clone() };
+        self.get(path::TRACE, "", &query).await
+    }
+
+    /// How much comes, what becomes of it in this hour, and how far everything is.
+    pub(in crate::cli) async fn activity(&self) -> CatalogAnswer<ShownActivity> {
+        let query = ActivityQuery { workspace: self.workspace.clone(), hours: Some(1) };
+        self.get(path::ACTIVITY, "", &query).await
+    }
+
+    /// The numbers of the server, as Prometheus reads them.
+    pub(in crate::cli) async fn metrics(&self) -> CatalogAnswer<String> {
+        self.client.exchange_text(self.client.http().request(Method::GET, path::METRICS, "")?).await
+    }
+
+    /// The write keys of all sources.
+    pub(in crate::cli) async fn all_write_keys(&self) -> CatalogAnswer<ShownWriteKeys> {
+        self.client.write_keys().await
+    }
+
+    /// The server that is asked.
+    pub(in crate::cli) fn origin(&self) -> String {
+        self.client.http().origin()
+    }
+
+    /// Events while they pass.
+    pub(in crate::cli) async fn tap(&self, query: &TapQuery) -> CatalogAnswer<ServerStream> {
+        let query = TapQuery { workspace: self.workspace.clone(), ..query.clone() };
+        let request = self.client.http().query(Method::GET, (path::TAP, ""), &query)?;
+        self.client.stream(request.header(ACCEPT, "text/event-stream")).await
+    }
+
+    pub(in crate::cli) async fn suppressed(&self) -> CatalogAnswer<SuppressedNames> {
+        self.get(path::PRIVACY_SUPPRESSED, "", &self.workspace()).await
+    }
+
+    pub(in crate::cli) async fn suppress(&self, asked: &SuppressSubjects) -> CatalogAnswer<SubjectsSuppressed> {
+        self.send(Method::POST, (path::PRIVACY_SUPPRESS, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn unsuppress(&self, asked: &SuppressSubjects) -> CatalogAnswer<SubjectsSuppressed> {
+        self.send(Method::POST, (path::PRIVACY_UNSUPPRESS, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn say_consents(&self, asked: &SayConsents) -> CatalogAnswer<ConsentsSaid> {
+        self.send(Method::POST, (path::PRIVACY_CONSENT, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn forget(&self, asked: &ForgetSubjects) -> CatalogAnswer<ShownForgetJob> {
+        self.send(Method::POST, (path::PRIVACY_FORGET, ""), None, asked).await
+    }
+
+    pub(in crate::cli) async fn forget_jobs(&self) -> CatalogAnswer<ShownForgetJobs> {
+        self.get(path::PRIVACY_JOBS, "", &self.workspace()).await
+    }
+
+    pub(in crate::cli) async fn forget_job(&self, id: u64) -> CatalogAnswer<ShownForgetJob> {
+        self.get(path::PRIVACY_JOB, &id.to_string(), &self.workspace()).await
+    }
+
+    /// Every file of the data directory is read.
+    pub(in crate::cli) async fn verify_forgotten(&self, asked: &VerifyForgotten) -> CatalogAnswer<ForgottenVerified> {
+        let request = self.client.http().query(Method::POST, (path::PRIVACY_VERIFY, ""), &self.workspace())?;
+        let request = request.header(CONTENT_TYPE, JSON).body(body(asked)?);
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
+    }
+
+    fn of_quarantine(&self, query: &QuarantineQuery) -> QuarantineQuery {
+        QuarantineQuery { workspace: self.workspace.clone(), ..query.clone() }
+    }
+
+    /// Reading the log once more may take its time.
+    pub(in crate::cli) async fn conservation(&self, query: &ConservationQuery) -> CatalogAnswer<ConservationReport> {
+        let query = ConservationQuery { workspace: self.workspace.clone(), ..query.clone() };
+        let request = self.client.http().query(Method::GET, (path::CONSERVATION, ""), &query)?;
+        self.client.exchange(request, UPLOAD_TIME_MAX).await
+    }
+
     pub(in crate::cli) async fn verify_audit(&self, asked: &VerifyAudit) -> CatalogAnswer<AuditVerdict> {
         let request = self.client.http().request(Method::POST, path::AUDIT_VERIFY, "")?;
         self.client.exchange(request.header(CONTENT_TYPE, JSON).body(body(asked)?), ANSWER_TIME_MAX).await
@@ -334,11 +488,16 @@ impl CatalogClient {
         ChangeQuery { workspace: self.workspace.clone(), ..ChangeQuery::default() }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str, name: &str, query: &impl Serialize) -> CatalogAnswer<T> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        name: &str,
+        query: &impl Serialize,
+    ) -> CatalogAnswer<T> {
         self.client.exchange(self.client.http().query(Method::GET, (path, name), query)?, ANSWER_TIME_MAX).await
     }
 
-    async fn send<T: DeserializeOwned>(
+    pub(super) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
         at: (&str, &str),

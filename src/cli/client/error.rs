@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidegate_api_types::ProblemDetails;
-use tidegate_net::ProxyError;
 use tidegate_net::trust::{self, RefusedCertificate, TrustError};
+use tidegate_net::{OwnCertificateError, ProxyError};
 
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,10 @@ pub(in crate::cli) enum ClientError {
     Certificate { origin: String, advice: String },
     #[error("could not reach {origin}: it does not speak TLS there; write http:// if it is this machine or a tunnel")]
     NoTls { origin: String },
+    #[error(
+        "could not reach {origin}: it asks for a certificate of the client; give --client-certificate and --client-key"
+    )]
+    NoCertificate { origin: String },
     #[error("no answer from {origin} within {} seconds", .limit.as_secs())]
     TimedOut { origin: String, limit: Duration },
     #[error("the request to {origin} failed: {cause}")]
@@ -56,6 +60,23 @@ pub(in crate::cli) enum ClientError {
 }
 
 impl ClientError {
+    /// The status of the answer that said no.
+    pub(in crate::cli) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(problem) => Some(problem.status),
+            Self::Unexpected { status } | Self::Elsewhere { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be over without anybody doing anything about the command: a server that starts, or is too busy.
+    pub(in crate::cli) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Broken { .. } => true,
+            _ => self.status().is_some_and(|status| status == 429 || status >= 500),
+        }
+    }
+
     /// The same, in words for a command: which object is not there, and how to find the right one.
     pub(super) fn about(self, kind: &str, name: &str) -> Self {
         let fix = format!("`tidegate object list {kind}` shows which there are; are the name and --workspace right?");
@@ -87,6 +108,9 @@ impl ClientError {
         if trust::is_without_tls(error) {
             return Self::NoTls { origin };
         }
+        if trust::asks_for_certificate(error) {
+            return Self::NoCertificate { origin };
+        }
         match () {
             () if error.is_connect() => Self::Connect { origin, cause: innermost(error) },
             () if error.is_timeout() => Self::TimedOut { origin, limit },
@@ -100,6 +124,15 @@ impl From<TrustError> for ClientError {
         match error {
             TrustError::CaFile { path, source } => Self::CaFile { path, problem: source.to_string() },
             TrustError::Machine { .. } | TrustError::Tls(_) => Self::Setup(error.to_string()),
+        }
+    }
+}
+
+impl From<OwnCertificateError> for ClientError {
+    fn from(error: OwnCertificateError) -> Self {
+        match error {
+            OwnCertificateError::Files(error) => Self::Setup(format!("the certificate of the client: {error}")),
+            OwnCertificateError::Trust(error) => error.into(),
         }
     }
 }

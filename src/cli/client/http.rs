@@ -37,6 +37,25 @@ pub(in crate::cli) struct ServerAnswer {
     pub(super) cookie: Option<HeaderValue>,
 }
 
+/// How long an answer that goes on may say nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// An answer that goes on.
+pub(in crate::cli) struct ServerStream {
+    response: Response,
+    origin: String,
+}
+
+impl ServerStream {
+    /// The next piece; `None` at the end.
+    pub(in crate::cli) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        match tokio::time::timeout(SILENCE_MAX, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| ClientError::of(&error, self.origin.clone(), SILENCE_MAX)),
+            Err(_) => Err(ClientError::TimedOut { origin: self.origin.clone(), limit: SILENCE_MAX }),
+        }
+    }
+}
+
 /// The value of an `Authorization` header, which never prints.
 pub(super) fn credentials(text: String) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::try_from(text).map_err(|_| ClientError::Token)?;
@@ -48,7 +67,11 @@ impl ServerHttp {
     /// Makes a client; connects to nothing yet.
     pub(super) fn new(base: Url, connect: &ConnectArgs) -> Result<Self, ClientError> {
         let settings = WebSettings { ca_file: connect.ca_file.clone(), proxies: config::proxies_of_environment()? };
-        let client = settings.client()?.connect_timeout(CONNECT_TIME_MAX).build();
+        let client = match connect.own_certificate() {
+            Some(own) => settings.client_with(&own)?,
+            None => settings.client()?,
+        };
+        let client = client.connect_timeout(CONNECT_TIME_MAX).build();
         Ok(Self { client: client.map_err(|error| ClientError::Setup(error.to_string()))?, base })
     }
 
@@ -99,6 +122,23 @@ impl ServerHttp {
         }
         let status = response.status().as_u16();
         Ok(ServerAnswer { status, retry_after, location, cookie, body: self.body(response, limit).await? })
+    }
+
+    /// Sends a request whose answer goes on; where the server says no, that answer whole.
+    pub(super) async fn begin(
+        &self,
+        request: RequestBuilder,
+        limit: Duration,
+    ) -> Result<Result<ServerStream, ServerAnswer>, ClientError> {
+        let late = |_| ClientError::TimedOut { origin: self.origin(), limit };
+        let sent = tokio::time::timeout(limit, request.send()).await.map_err(late)?;
+        let response = sent.map_err(|error| ClientError::of(&error, self.origin(), limit))?;
+        if response.status().is_success() {
+            return Ok(Ok(ServerStream { response, origin: self.origin() }));
+        }
+        let status = response.status().as_u16();
+        let body = self.body(response, limit).await?;
+        Ok(Err(ServerAnswer { status, retry_after: None, location: None, cookie: None, body }))
     }
 
     async fn body(&self, mut response: Response, limit: Duration) -> Result<Bytes, ClientError> {

@@ -81,7 +81,8 @@ impl TokenArgs {
             );
             return Err(CommandFailure::Failed(message));
         };
-        Ok(AdminClient::new(&server, &token, self.allow_http, &self.connect)?)
+        let connect = context.map_or_else(|| self.connect.clone(), |context| self.connect.or(&context.connect));
+        Ok(AdminClient::new(&server, &token, self.allow_http, &connect)?)
     }
 
     /// What the command line says.

@@ -1,5 +1,6 @@
 //! The warehouse and the quarantine, for people.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rusqlite::types::Value;
@@ -10,6 +11,8 @@ use crate::app::paths;
 use crate::cli::{CommandFailure, style};
 
 const ROWS: usize = 3;
+/// Of a table, to find so many that differ.
+const ROWS_LOOKED_AT: usize = 1_000;
 const COLUMNS: usize = 7;
 
 /// Columns worth showing, best first; what else a table has is named below it.
@@ -69,12 +72,24 @@ fn table(connection: &Connection, name: &str) -> Result<(), CommandFailure> {
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = style::table(&header);
     let list: Vec<String> = shown.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-    let sql = format!("SELECT {} FROM {quoted} ORDER BY received_at DESC, id DESC LIMIT {ROWS}", list.join(", "));
+    let sql =
+        format!("SELECT {} FROM {quoted} ORDER BY received_at DESC, id DESC LIMIT {ROWS_LOOKED_AT}", list.join(", "));
     let mut select = connection.prepare(&sql)?;
     let found =
         select.query_map([], |row| (0..list.len()).map(|at| row.get::<_, Value>(at)).collect::<Result<Vec<_>, _>>())?;
+    // Of the latest those that differ: many are alike but for their time.
+    let of_time: Vec<bool> = shown.iter().map(|(_, kind)| kind.starts_with("TIMESTAMP")).collect();
+    let mut seen = HashSet::new();
     for row in found {
-        table.add_row(row?.into_iter().map(cell));
+        let cells: Vec<String> = row?.into_iter().map(cell).collect();
+        let told: Vec<&str> =
+            cells.iter().zip(&of_time).filter(|(_, of_time)| !**of_time).map(|(cell, _)| &**cell).collect();
+        if seen.insert(told.join("\0")) {
+            table.add_row(cells);
+        }
+        if seen.len() == ROWS {
+            break;
+        }
     }
     for line in table.to_string().lines() {
         println!("   {line}");

@@ -84,12 +84,8 @@ fn found(args: &AddArgs) -> Result<PathBuf, CommandFailure> {
             from => Ok(build::built(from, None, &args.tools)?.path),
         };
     }
-    // Where the file of this program lies, and not the name that the kernel gives whatever runs.
-    let program = store::own_program();
-    let program = std::fs::read_link(&program).unwrap_or(program);
-    let beside = program.parent().unwrap_or(Path::new("."));
-    let places = [beside.join("plugins"), beside.join("../share/tidegate/plugins")];
-    places.iter().map(|place| place.join(&file)).find(|path| path.is_file()).ok_or_else(|| {
+    store::shipped_component(&file).ok_or_else(|| {
+        let places = store::shipped_places();
         let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         let name = &args.name;
         CommandFailure::Failed(format!(

@@ -14,7 +14,7 @@ const BYTES_MAX: u64 = 256 << 10;
 const STDIN: &str = "-";
 
 /// The text of a file; `-` is standard input.
-pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
+pub(in crate::cli) fn read(path: &Path) -> Result<String, CommandFailure> {
     let failed = |error: std::io::Error| CommandFailure::Failed(format!("{}: {error}", path.display()));
     if path.as_os_str() != STDIN {
         return file::read_text(path, BYTES_MAX).map_err(failed);
@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path) -> Result<String, CommandFailure> {
 }
 
 /// The spec that a text says. What is wrong with it names the line.
-pub(super) fn spec(path: &Path, text: &str) -> Result<Value, CommandFailure> {
+pub(in crate::cli) fn spec(path: &Path, text: &str) -> Result<Value, CommandFailure> {
     let wrong = |line: usize, message: String, fix: &str| {
         let shown = if path.as_os_str() == STDIN { Path::new("standard input") } else { path };
         CommandFailure::Failed(Problem::of_file(shown, line, message, fix).to_string())

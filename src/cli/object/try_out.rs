@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tidegate_api_types::tried::{ObjectTried, TriedEvent, TryObject, TryOutcome};
+use tidegate_api_types::tried::{ObjectTried, TriedEvent, TriedMessage, TryObject, TryOutcome};
 
 use super::super::{CommandDone, connections, style};
 use super::{CatalogArgs, NAME_CHARS_MAX, print_json, spec_text};
@@ -16,7 +16,7 @@ pub(in crate::cli) struct TryArgs {
     /// As this spec would make it, in YAML or JSON; `-` reads standard input [default: as it is]
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Of a sync: events as SDKs send them, JSON lines or one JSON array; `-` reads standard input
+    /// Of a sync or a stream: events as SDKs send them, JSON lines or one JSON array; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "count")]
     events: Option<PathBuf>,
     /// Of a sync: at most so many of the newest events of its source, 0 to 200 [default: 20]
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &TryArgs, json: bool) -> CommandDone {
 
 fn print(tried: &ObjectTried) {
     tried.connections.iter().for_each(|one| connections::print(None, one));
-    if tried.kind != "sync" {
+    if tried.kind != "sync" && tried.events.is_empty() {
         return;
     }
     if tried.events.is_empty() {
@@ -79,10 +79,15 @@ fn print_event(event: &TriedEvent) {
     for violation in &event.violations {
         println!("  {}", style::plain(violation, EVENT_CHARS_MAX));
     }
-    if event.rows.is_empty() {
+    for message in &event.messages {
+        print_message(message);
+    }
+    if event.rows.is_empty() && event.messages.is_empty() {
         for delivered in &event.delivered {
             println!("  {}", style::plain(&delivered.to_string(), EVENT_CHARS_MAX));
         }
+    }
+    if event.rows.is_empty() {
         return;
     }
     let mut table = style::table(&["table", "column", "type", "value"]);
@@ -95,4 +100,14 @@ fn print_event(event: &TriedEvent) {
         }
     }
     println!("{table}");
+}
+
+fn print_message(message: &TriedMessage) {
+    let TriedMessage { topic, key, headers, payload, is_base64 } = message;
+    println!("  to {} under the key {}", style::plain(topic, VALUE_CHARS_MAX), style::plain(key, VALUE_CHARS_MAX));
+    for (name, value) in headers {
+        println!("    {}: {}", style::plain(name, NAME_CHARS_MAX), style::plain(value, VALUE_CHARS_MAX));
+    }
+    let spelled = if *is_base64 { "Avro, in Base64: " } else { "" };
+    println!("    {spelled}{}", style::plain(payload, EVENT_CHARS_MAX));
 }

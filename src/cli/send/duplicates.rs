@@ -20,14 +20,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Duplicates {
     data: PathBuf,
     source: String,
-    before: u64,
+    before: DuplicateCount,
+}
+
+/// Duplicates of a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct DuplicateCount {
+    pub(super) all: u64,
+    /// Those of events that were in quarantine, and stay there.
+    pub(super) quarantined: u64,
 }
 
 impl Duplicates {
     /// Reads where the count of the source stands; the first source unless one is named.
     pub(super) async fn count_from_here(outline: &Outline, source: Option<&str>) -> Option<Self> {
         let source = source.or_else(|| outline.sources.keys().next().map(String::as_str))?.to_owned();
-        let mut duplicates = Self { data: outline.data.clone(), source, before: 0 };
+        let mut duplicates = Self { data: outline.data.clone(), source, before: DuplicateCount::default() };
         // A server that has not started yet has counted nothing.
         if duplicates.state().is_some() {
             duplicates.before = duplicates.count(PATIENCE_BEFORE).await?;
@@ -36,12 +44,16 @@ impl Duplicates {
     }
 
     /// How many there are since. `None` when the server does not say so in time, or nothing of it can be read from here.
-    pub(super) async fn since(&self) -> Option<u64> {
-        self.count(PATIENCE).await.map(|counted| counted.saturating_sub(self.before))
+    pub(super) async fn since(&self) -> Option<DuplicateCount> {
+        let counted = self.count(PATIENCE).await?;
+        Some(DuplicateCount {
+            all: counted.all.saturating_sub(self.before.all),
+            quarantined: counted.quarantined.saturating_sub(self.before.quarantined),
+        })
     }
 
     /// How many there are, once the server has looked at all that is in its log now.
-    async fn count(&self, patience: Duration) -> Option<u64> {
+    async fn count(&self, patience: Duration) -> Option<DuplicateCount> {
         let log = paths::log(&self.data);
         let ends =
             (0..intake::partitions_in(&log)).map(|partition| intake::end(&intake::partition_dir(&log, partition)));
@@ -68,9 +80,12 @@ impl Duplicates {
         State::read(&paths::state(&self.data)).ok()
     }
 
-    fn counted(&self, state: &State) -> Option<u64> {
+    fn counted(&self, state: &State) -> Option<DuplicateCount> {
         let counters = state.counters().ok()?;
-        let of_source = |(scope, name, _): &&(String, String, u64)| *scope == self.source && name == "duplicates";
-        Some(counters.iter().find(of_source).map_or(0, |(.., count)| *count))
+        let count = |wanted: &str| {
+            let is_it = |(scope, name, _): &&(String, String, u64)| *scope == self.source && name == wanted;
+            counters.iter().find(is_it).map_or(0, |(.., count)| *count)
+        };
+        Some(DuplicateCount { all: count("duplicates"), quarantined: count("duplicates of quarantined") })
     }
 }

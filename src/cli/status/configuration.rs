@@ -34,6 +34,17 @@ impl RunningConfiguration {
         self.report.catalog_revision
     }
 
+    /// Where a sync delivers, and of which kind that is; none of a sync that does not run.
+    pub(super) fn destination_of(&self, sync: &str) -> Option<(&str, &str)> {
+        let found = self.report.syncs.get(sync)?;
+        Some((&found.destination, &found.kind))
+    }
+
+    /// Objects that do not run as they are wanted.
+    pub(super) fn behind(&self) -> usize {
+        self.report.behind().len()
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({
             "revision": self.report.revision, "since": self.report.since, "files_differ": self.files_differ,

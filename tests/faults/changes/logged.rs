@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
-use tidegate_event::record::Record;
+use tidegate_event::record::LoggedRecord;
 use tidegate_log::{LogSettings, SegmentLog, partition_dir};
 
 use super::contract_variant::ContractVariant;
@@ -176,11 +176,11 @@ fn walk(
             if known.duplicates.contains(&record.offset) {
                 continue;
             }
-            let Ok(read) = Record::read(&record.shared, &record.own) else {
+            let Ok(read) = LoggedRecord::read(&record.shared, &record.own) else {
                 damaged += 1;
                 continue;
             };
-            let Some((events, place)) = place(ledgers, read.event) else { continue };
+            let Some((events, place)) = place(ledgers, read.record().event) else { continue };
             let variant = known.variant(revision, events.contract).unwrap_or_default();
             let end = EventEnd::new(variant, place.1);
             kept_blocked += u64::from(end.is_blocked() != known.blocked.contains(&record.offset));

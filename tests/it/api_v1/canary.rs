@@ -14,7 +14,7 @@ use crate::support::waiting::{PATIENCE, within};
 use crate::support::{Server, Workspace, guests, tidegate};
 
 /// What each secret is, and its text.
-const CANARIES: [(&str, &str); 11] = [
+const CANARIES: [(&str, &str); 13] = [
     ("a write key in a file", "canary-0-wk-5Tq8zLm2"),
     ("a password in a file", "canary-1-pw-9Xc3vBn7"),
     ("a variable of the environment", "canary-2-en-4Kd6wPs1"),
@@ -26,6 +26,8 @@ const CANARIES: [(&str, &str); 11] = [
     ("a wrong token", "canary-8-wt-1Qs7oAj4"),
     ("a wrong write key", "canary-9-ww-5Fd0pUh2"),
     ("a text in the wrong field", "canary-x-wf-0Vt8mZg6"),
+    ("a secret in settings of a function", "canary-a-fs-3Rk9\"wLd1"),
+    ("a secret among entries of a table", "canary-b/te+7Yc2"),
 ];
 const VARIABLE: &str = "CANARY_PASSWORD";
 
@@ -318,4 +320,120 @@ fn no_secret_is_said_answered_or_kept_in_the_clear() {
     assert_eq!(said.found(CANARIES[1].1).len(), 1);
     let log = std::fs::read_to_string(&log).unwrap();
     assert!(log.contains("web-to-far"), "too little was logged: {log}");
+}
+
+/// Everything in which a text of `CANARIES` is, however it is written.
+fn leaks(said: &CanarySearch) -> Vec<String> {
+    let found = |(what, text): (&str, &str)| {
+        let places = said.found(text);
+        places.into_iter().map(|place| format!("{what} is in {place}")).collect::<Vec<_>>()
+    };
+    CANARIES.into_iter().flat_map(found).collect()
+}
+
+/// A function that tells its settings and a table in every way in which a guest says something.
+fn tell(said: &mut CanarySearch, workspace: &Workspace, admin: &ApiCaller) {
+    for (name, what) in
+        [("in-settings", "a secret in settings of a function"), ("in-table", "a secret among entries of a table")]
+    {
+        let value = json!({"value": canary(what)});
+        assert_eq!(said.ask(admin, "PUT", &format!("/api/v1/secrets/{name}"), &value), 200);
+    }
+    workspace.write("lookups/keys.yaml", "kind: table\nentries: {key: secret:in-table}\n");
+    workspace.append("sources/web.yaml", "\nfunctions: [told]\n");
+    let component = guests::component("hostile/attacks");
+    let function = |mode: &str| {
+        let settings = format!("settings: {{key: secret:in-settings, mode: {mode}}}");
+        let text = format!("component: {}\nlookups: {{keys: keys}}\n{settings}\n", component.display());
+        workspace.write("functions/told.yaml", &text);
+    };
+    function("refuse-by-settings");
+    assert_eq!(said.ask(admin, "POST", "/admin/reload", &json!({})), 422);
+    function("tell");
+    assert_eq!(said.ask(admin, "POST", "/admin/reload", &json!({})), 200);
+}
+
+const TELLING: [&str; 7] =
+    ["tell-error", "tell-drop", "tell-log", "tell-table", "tell-not-json", "tell-no-kind", "tell-fatal"];
+
+#[test]
+fn no_secret_is_in_what_a_function_says_of_itself() {
+    let workspace = Workspace::new();
+    let admin_token = workspace.admin_token();
+    let log = workspace.dir.path().join("log.txt");
+    let server = workspace.serve_logging(&[], &["--log", "trace"], &log);
+    let admin = ApiCaller::new(&server, &admin_token);
+    let mut said = CanarySearch::default();
+    tell(&mut said, &workspace, &admin);
+    let event =
+        |attack: &str| json!({"type": "track", "event": "Bad", "userId": "u", "properties": {"attack": attack}});
+    let events: Vec<Value> = TELLING.into_iter().map(event).collect();
+    assert_eq!(server.batch(&events).status, 200);
+    // All but the one that is dropped and the one that is kept.
+    within(PATIENCE, "the others are quarantined", || {
+        let codes = workspace.quarantined();
+        if codes.len() == TELLING.len() - 2 { Ok(()) } else { Err(format!("{codes:?}")) }
+    });
+    for attack in TELLING.into_iter().chain(["tell-event"]) {
+        let body = json!({"events": [event(attack)]});
+        let path = "/api/v1/objects/sync/web-to-warehouse/test";
+        assert_eq!(said.ask(&admin, "POST", path, &body), 200, "{attack}");
+    }
+    let dir = workspace.path();
+    let dir = dir.to_str().unwrap();
+    for words in
+        [&["quarantine", dir][..], &["quarantine", dir, "--json"], &["status", dir], &["status", dir, "--json"]]
+    {
+        assert_eq!(said.run(words), Some(0), "{words:?}");
+    }
+    said.run(&["check", dir]);
+    for path in ["/admin/functions", "/admin/functions/told/logs", "/api/v1/objects/function/told", "/api/v1/running"] {
+        said.ask(&admin, "GET", path, &Value::Null);
+    }
+    server.stop();
+    said.add("the log", std::fs::read(&log).unwrap());
+    said.files(&workspace.data());
+    assert_eq!(leaks(&said), Vec::<String>::new());
+    // What stands for them is where they would be.
+    for place in ["the output of tidegate quarantine", "the answer to POST /admin/reload", "the file "] {
+        let is_masked = |bytes: &[u8]| memchr::memmem::find(bytes, b"(secret)").is_some();
+        let found = said.places.iter().any(|(of, bytes)| of.starts_with(place) && is_masked(bytes));
+        assert!(found, "nothing is masked in {place}");
+    }
+}
+
+/// What is held when the program panics is in no message, whatever a panic says.
+#[test]
+fn no_secret_is_in_what_a_panic_leaves() {
+    for point in ["endings_written", "catalog_committed", "rules_recorded", "refine_before_commit"] {
+        let workspace = workspace();
+        let admin_token = workspace.admin_token();
+        let log = workspace.dir.path().join("log.txt");
+        let failpoints = format!("{point}=panic(as asked)");
+        let environment = ("RUST_BACKTRACE", "full");
+        let variable = (VARIABLE, canary("a variable of the environment"));
+        let variables = [variable, ("FAILPOINTS", failpoints.as_str()), environment];
+        let server = workspace.serve_logging(&variables, &["--log", "trace"], &log);
+        let admin = ApiCaller::new(&server, &admin_token);
+        let mut said = CanarySearch::default();
+        let event = json!({"type": "track", "event": "Order Completed", "userId": "u-1", "properties": {"n": 1}});
+        assert_eq!(server.batch(&[event]).status, 200, "{point}");
+        if point != "refine_before_commit" {
+            // The value is held while the task that changes what runs panics.
+            let value = json!({"value": canary("a secret over the API")});
+            let status = said.ask(&admin, "PUT", "/api/v1/secrets/crm", &value);
+            assert_eq!(status, 503, "{point}");
+            said.ask(&admin, "GET", "/api/v1/running", &Value::Null);
+        }
+        let text = within(PATIENCE, "the panic is told", || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            if text.contains("panicked at") && text.contains("as asked") { Ok(text) } else { Err(text) }
+        });
+        server.kill();
+        assert!(text.contains("stack backtrace"), "{text}");
+        said.run(&["status", workspace.path().to_str().unwrap(), "--json"]);
+        said.add("the log", std::fs::read(&log).unwrap());
+        said.files(&workspace.data());
+        assert_eq!(leaks(&said), Vec::<String>::new(), "{point}");
+    }
 }

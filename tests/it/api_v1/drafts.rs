@@ -88,7 +88,12 @@ fn a_draft_that_ends_a_sync_is_approved_with_what_becomes_of_what_waits() {
     let approve = |how: &str| editor.ask("POST", &format!("{path}{how}"), &Value::Null);
     assert_eq!(approve("").code(), "409 needs-ending");
     assert_eq!(approve("?drain=true&abandon=true").code(), "422 two-endings");
-    let approved = approve("?drain=true");
+    let named = |body: &Value| editor.ask("POST", &path, body);
+    assert_eq!(named(&json!({"drain": ["app-to-db"], "abandon": ["app-to-db"]})).code(), "422 two-endings");
+    assert_eq!(named(&json!({"drain": ["nosuch"]})).code(), "422 cannot-run");
+    // What the draft does not touch is not given up by it.
+    assert_eq!(named(&json!({"abandon": ["web-to-warehouse"]})).code(), "403 forbidden");
+    let approved = named(&json!({"drain": ["app-to-db"]}));
     assert_eq!(approved.status, 200, "{}", approved.text());
     assert_eq!(workspace.status()["endings"]["ending"]["app-to-db"]["how"], "drain");
     // The sync is in no folder and in no catalog any more, so nobody has rights on it.

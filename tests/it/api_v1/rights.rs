@@ -1,6 +1,7 @@
 //! What roles of one's own and tokens open.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::{ApiCaller, served};
 use crate::support::Server;
@@ -88,5 +89,47 @@ fn a_token_that_is_revoked_or_whose_user_is_disabled_opens_nothing() {
     assert!(listed["tokens"].as_array().unwrap().iter().all(|token| token["name"] != "of ann"), "{listed}");
     let admin_user = json!({"name": "admin", "spec": {"is_disabled": true}});
     assert_eq!(admin.ask("PUT", "/api/v1/objects/user/admin", &admin_user).code(), "409 last-admin");
+    server.stop();
+}
+
+#[test]
+fn a_file_is_named_and_read_by_who_has_sent_it_or_may_view_what_names_it() {
+    let (_workspace, server, admin) = served();
+    let content = json!({"a": "canary-of-names"});
+    let sha256 = format!("{:x}", Sha256::digest(content.to_string()));
+    let blob = format!("/api/v1/blobs/{sha256}");
+    let maker = custom(&admin, &server, "maker", json!({"create": ["lookup"]}));
+    let other = custom(&admin, &server, "other", json!({"create": ["lookup"]}));
+    let viewer =
+        custom(&admin, &server, "viewer of lookups", json!({"access": [{"level": "view", "on": {"kind": "lookup"}}]}));
+    let spec = json!({"kind": "table", "path": "names.json", "$files": {"names.json": sha256}});
+    let made =
+        |by: &ApiCaller, name: &str| by.ask("POST", "/api/v1/objects/lookup", &json!({"name": name, "spec": spec}));
+    assert_eq!(maker.ask("PUT", &blob, &content).status, 201);
+    assert_eq!(maker.get(&blob), content, "who has sent it");
+    // To name it would be to read it.
+    let document = json!({"kind": "lookup", "key": "stolen", "document": {"kind": "table", "path": "names.json"}});
+    let folder = json!({"documents": [document], "files": {"names.json": sha256}});
+    let guess = json!({"documents": [document], "files": {"names.json": "0".repeat(64)}});
+    let edit = json!({"action": "create", "kind": "lookup", "content": {"name": "stolen", "spec": spec}});
+    for refused in [
+        made(&other, "stolen"),
+        other.ask("POST", "/api/v1/apply", &folder),
+        other.ask("POST", "/api/v1/apply", &guess),
+        other.ask("POST", "/api/v1/drafts", &json!({"title": "stolen", "edits": [edit]})),
+    ] {
+        assert_eq!(refused.code(), "422 missing-files", "{}", refused.text());
+    }
+    for caller in [&other, &viewer] {
+        assert_eq!(caller.ask("GET", &blob, &Value::Null).code(), "404 no-such-object");
+    }
+    let created = made(&maker, "names");
+    assert_eq!(created.status, 201, "{}", created.text());
+    assert_eq!(viewer.get(&blob), content, "who may view what names it");
+    assert_eq!(other.ask("GET", &blob, &Value::Null).code(), "404 no-such-object");
+    // Who has it as well may send it, and then name it.
+    assert_eq!(other.ask("PUT", &blob, &content).status, 200);
+    let created = made(&other, "own");
+    assert_eq!(created.status, 201, "{}", created.text());
     server.stop();
 }

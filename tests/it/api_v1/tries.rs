@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ApiCaller, served};
-use crate::support::Server;
+use crate::support::{Server, Workspace};
 
 const SYNC: &str = "/api/v1/objects/sync/web-to-warehouse/test";
 
@@ -118,12 +118,52 @@ fn who_may_not_see_events_gets_their_fields_without_the_values() {
     assert_eq!(answer["masked"], true, "{answer}");
     assert!(!answer.to_string().contains("hunter2") && !answer.to_string().contains("12.5"), "{answer}");
     assert_eq!(answer["events"][0]["delivered"][0]["properties"]["total"], 0, "{answer}");
-    assert_eq!(cell(&answer["events"][0], "order_completed", "total"), (json!("DECIMAL"), json!("***")));
+    // A table is named after its event.
+    assert!(!answer.to_string().contains("order_completed"), "{answer}");
+    let columns = |row: &Value| row["columns"].as_array().unwrap().clone();
+    let cells: Vec<Value> = answer["events"][0]["rows"].as_array().unwrap().iter().flat_map(columns).collect();
+    let total = cells.iter().find(|cell| cell["name"] == "total").unwrap();
+    assert_eq!((&total["kind"], &total["value"]), (&json!("DECIMAL"), &json!("***")), "{answer}");
     let answer = tried(&seer, SYNC, &json!({}));
     assert!(answer["masked"] == false && answer.to_string().contains("hunter2"), "{answer}");
     let viewer = admin.user(&server, "vic", Some("viewer"));
     assert_eq!(viewer.ask("POST", SYNC, &json!({})).code(), "403 forbidden");
     let made = json!({"spec": {"kind": "sqlite", "path": "DATA/spare.db"}});
     assert_eq!(viewer.ask("POST", "/api/v1/objects/destination/spare/test", &made).code(), "403 forbidden");
+    server.stop();
+}
+
+#[test]
+fn a_sync_to_a_stream_says_which_messages_it_would_send() {
+    let workspace = Workspace::new();
+    let token = workspace.admin_token();
+    // Nobody is there, and nobody is needed for it.
+    let bus =
+        "kind: kafka\nbrokers: [127.0.0.1:1]\ntopic: \"orders-{properties.country}\"\nheaders: {kind: \"{type}\"}\n";
+    workspace.write("destinations/bus.yaml", bus);
+    let server = workspace.serve();
+    let admin = ApiCaller::new(&server, &token);
+    let mut there = order("a");
+    there["properties"]["country"] = json!("de");
+    let body = json!({"spec": {"source": "web", "destination": "bus"}, "events": [there, order("b")]});
+    let answer = tried(&admin, "/api/v1/objects/sync/web-to-bus/test", &body);
+    let message = &answer["events"][0]["messages"][0];
+    let told = (&message["topic"], &message["key"], &message["headers"], &message["is_base64"]);
+    assert_eq!(
+        told,
+        (&json!("orders-de"), &json!("ann-hunter2"), &json!({"kind": "track"}), &json!(false)),
+        "{answer}"
+    );
+    let payload: Value = serde_json::from_str(message["payload"].as_str().unwrap()).unwrap();
+    assert_eq!(payload["properties"], json!({"total": 12.5, "country": "de"}), "{answer}");
+    let other = &answer["events"][1];
+    let told = (&other["outcome"], &other["code"], &other["messages"]);
+    assert_eq!(told, (&json!("quarantined"), &json!("no_topic"), &json!([])), "{answer}");
+    // The stream by itself says the same.
+    let alone = tried(&admin, "/api/v1/objects/destination/bus/test", &json!({"events": body["events"]}));
+    assert_eq!(alone["events"][0]["messages"][0]["topic"], "orders-de", "{alone}");
+    assert_eq!(alone["events"][1]["code"], "no_topic", "{alone}");
+    let warehouse = "/api/v1/objects/destination/warehouse/test";
+    assert_eq!(admin.ask("POST", warehouse, &json!({"events": [order("c")]})).code(), "422 not-this-way");
     server.stop();
 }

@@ -69,6 +69,26 @@ impl AppliedFolder {
     }
 }
 
+/// A server, and a folder with a shop that is not applied yet.
+fn with_shop() -> (CatalogRun, AppliedFolder) {
+    let mut run = CatalogRun::new();
+    let folder = AppliedFolder::new(&mut run);
+    folder.with_shop(&run, "");
+    (run, folder)
+}
+
+/// The same, applied: one page is delivered, and one waits for as long as the connection holds the file of the warehouse.
+fn with_held_shop() -> (CatalogRun, AppliedFolder, rusqlite::Connection) {
+    let (run, folder) = with_shop();
+    folder.apply(&run, &[], 0);
+    run.page("a");
+    run.0.wait_for_delivered("shop", 1);
+    let held = rusqlite::Connection::open(run.0.workspace.data().join("shop.db")).unwrap();
+    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    run.page("b");
+    (run, folder, held)
+}
+
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
@@ -126,9 +146,7 @@ fn an_applied_folder_brings_its_files_and_runs_after_a_restart_too() {
 
 #[test]
 fn a_folder_that_is_not_right_changes_nothing() {
-    let mut run = CatalogRun::new();
-    let folder = AppliedFolder::new(&mut run);
-    folder.with_shop(&run, "");
+    let (run, folder) = with_shop();
     let before = run.revision();
     folder.write("syncs/shop.yaml", b"source: shop\ndestination: nosuch\n");
     folder.apply(&run, &[], 1);
@@ -157,9 +175,7 @@ fn a_folder_that_is_not_right_changes_nothing() {
 
 #[test]
 fn of_two_applies_from_one_revision_the_second_is_stale() {
-    let mut run = CatalogRun::new();
-    let folder = AppliedFolder::new(&mut run);
-    folder.with_shop(&run, "");
+    let (run, folder) = with_shop();
     let base = folder.json(&run, "plan", &[], 2)["base_revision"].to_string();
     let tried = folder.apply(&run, &["--expect", &base, "--dry-run"], 0);
     assert_eq!((&tried["dry_run"], &tried["created"]), (&json!(true), &json!(3)), "{tried}");
@@ -200,15 +216,7 @@ fn what_the_own_folder_manages_is_taken_over_when_that_is_asked_for_alone() {
 
 #[test]
 fn a_folder_that_has_a_sync_no_more_says_what_becomes_of_what_waits() {
-    let mut run = CatalogRun::new();
-    let folder = AppliedFolder::new(&mut run);
-    folder.with_shop(&run, "");
-    folder.apply(&run, &[], 0);
-    run.page("a");
-    run.0.wait_for_delivered("shop", 1);
-    let held = rusqlite::Connection::open(run.0.workspace.data().join("shop.db")).unwrap();
-    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    run.page("b");
+    let (run, folder, held) = with_held_shop();
     for file in ["sources/shop.yaml", "destinations/shop.yaml", "syncs/shop.yaml"] {
         std::fs::remove_file(folder.path(file)).unwrap();
     }
@@ -226,15 +234,7 @@ fn a_folder_that_has_a_sync_no_more_says_what_becomes_of_what_waits() {
 
 #[test]
 fn a_drain_is_given_up_by_a_folder_of_which_nothing_is_different() {
-    let mut run = CatalogRun::new();
-    let folder = AppliedFolder::new(&mut run);
-    folder.with_shop(&run, "");
-    folder.apply(&run, &[], 0);
-    run.page("a");
-    run.0.wait_for_delivered("shop", 1);
-    let held = rusqlite::Connection::open(run.0.workspace.data().join("shop.db")).unwrap();
-    held.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    run.page("b");
+    let (run, folder, held) = with_held_shop();
     std::fs::remove_file(folder.path("syncs/shop.yaml")).unwrap();
     folder.apply(&run, &["--prune", "--drain", "shop"], 0);
     folder.apply(&run, &["--abandon", "nosuch"], 1);

@@ -29,6 +29,13 @@ pub fn verify<R: Rig>(rig: &R, acked: &HashSet<String>) {
     }
 }
 
+/// Has everything delivered that waits, however long that takes: a stop waits for some seconds only.
+fn deliver_the_rest(workspace: &Workspace) {
+    let server = workspace.serve();
+    until("everything is delivered", || workspace.status()["syncs"]["web-to-warehouse"]["lag"] == 0);
+    server.stop();
+}
+
 /// `CRASH_CYCLES` asks for more.
 #[expect(clippy::disallowed_methods, reason = "a longer run is asked for from outside")]
 fn cycles(usual: u64) -> u64 {
@@ -52,11 +59,12 @@ fn killed_under_load<R: Rig>(rig: &R, usual: u64, partitions: u16) {
         }
         last = acked.lock().unwrap().len();
     }
-    workspace.serve().stop();
+    deliver_the_rest(&workspace);
     let acked = acked.lock().unwrap();
     println!("{cycles} cycles, {} events answered", acked.len());
     verify(rig, &acked);
     assert_eq!(workspace.status()["syncs"]["web-to-warehouse"]["lag"], 0);
+    workspace.conserves();
 }
 
 /// Lets a fail point stop the process in the middle of its work, and starts again, five times.
@@ -71,8 +79,9 @@ pub fn died_at<R: Rig>(rig: &R, failpoint: &str) {
             client.join().unwrap();
         }
     }
-    workspace.serve().stop();
+    deliver_the_rest(&workspace);
     verify(rig, &acked.lock().unwrap());
+    workspace.conserves();
 }
 
 /// What an hour brings at 14 events a second.
@@ -96,6 +105,7 @@ fn outage_waited_out<R: Rig>(rig: &R) {
     let seen = rig.seen(None);
     let rows: usize = ["tracks", "identifies", "pages"].iter().map(|table| seen[*table].rows.len()).sum();
     assert_eq!(rows as u64, OUTAGE_EVENTS, "the first 300 came again and were known");
+    workspace.conserves();
 }
 
 /// The process dies between the warehouse's commit and the cursor of a batch of which one event was refused: the refused
@@ -114,9 +124,10 @@ fn refused_and_killed<R: Rig>(rig: &R) {
     let mut server = workspace.serve_with(&["sync_before_cursor=return"]);
     assert_eq!(server.batch(&[event(12), event(13), event(14)]).status, 200);
     server.wait();
-    workspace.serve().stop();
+    deliver_the_rest(&workspace);
     assert_eq!(workspace.quarantined(), ["row_refused"]);
     verify(rig, &["m0", "m12", "m14"].map(str::to_owned).into());
+    workspace.conserves();
 }
 
 /// One test for each story.

@@ -7,7 +7,8 @@ use crate::support::far::{Act, Far};
 use crate::support::request;
 
 fn with(id: &str, field: &str, value: Value) -> Value {
-    let mut event = event(id, "ann", json!({}));
+    // What one of them says of consent is nothing to the others.
+    let mut event = event(id, &format!("of {id}"), json!({}));
     event[field] = value;
     event
 }

@@ -65,6 +65,7 @@ fn every_event_is_delivered_or_quarantined_with_request_and_answer() {
     assert!(!entry.to_string().contains("hunter2"), "{entry}");
     assert_eq!(far.seen()[0].header("x-key"), Some("hunter2hunter2"));
     server.stop();
+    route.workspace.conserves();
 }
 
 #[test]
@@ -132,6 +133,7 @@ fn killed_again_and_again_nothing_is_lost_and_nothing_counted_twice() {
         assert!(taken.contains_key(id), "{id} was accepted and never came");
     }
     server.stop();
+    route.workspace.conserves();
 }
 
 #[test]

@@ -42,13 +42,17 @@ fn tidegate(server: &Server, token: &str, arguments: &[&str]) -> (Option<i32>, S
 
 /// Pushes a version whose requests go to `endpoint`.
 fn push(route: &Route, server: &Server, token: &str, note: &str, endpoint: &str) -> (Option<i32>, String) {
+    push_with(route, server, token, note, &json!({"endpoint": endpoint, "key": "hunter2hunter2"}))
+}
+
+fn push_with(route: &Route, server: &Server, token: &str, note: &str, settings: &Value) -> (Option<i32>, String) {
     let file = |name: &str, bytes: &[u8]| {
         let path = route.workspace.dir.path().join(name);
         std::fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let component = file(&format!("{note}.wasm"), &version(note));
-    let settings = file("settings.json", json!({"endpoint": endpoint, "key": "hunter2hunter2"}).to_string().as_bytes());
+    let settings = file("settings.json", settings.to_string().as_bytes());
     tidegate(server, token, &["push", &component, "--settings", &settings])
 }
 
@@ -119,6 +123,46 @@ fn a_sync_sends_with_what_is_live_and_what_waits_goes_on_with_the_next_version()
     let check = run(&["check", route.workspace.path().to_str().unwrap()]);
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
     assert!(check.status.code() == Some(3) && said.contains("which was pushed and is live: "), "{said}");
+}
+
+#[test]
+fn a_pushed_version_is_given_the_secrets_that_its_settings_name_and_a_rotated_one_at_once() {
+    let far = Far::new(|_| Act::status(200));
+    let route = granting(&far);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let keep = |value: &str| {
+        let reply = admin.ask("PUT", "/api/v1/secrets/crm-key", json!({ "value": value }).to_string().as_bytes());
+        assert!(reply.status < 300, "{}", reply.text());
+    };
+    let settings = json!({"endpoint": format!("{}/in", far.origin()), "key": "secret:crm-key"});
+    let (code, said) = push_with(&route, &server, &token, "one", &settings);
+    assert!(code == Some(1) && said.contains("the secret \"crm-key\", which is not there"), "{said}");
+
+    keep("first-of-crm-0001");
+    let (code, said) = push_with(&route, &server, &token, "one", &settings);
+    assert_eq!(code, Some(0), "{said}");
+    send(&server, &[event("a", "u", json!({}))]);
+    route.wait_for_end(1);
+    keep("second-of-crm-0002");
+    send(&server, &[event("b", "u", json!({}))]);
+    route.wait_for_end(2);
+    let used = admin.get("/api/v1/objects/secret/crm-key/used-by");
+    assert_eq!(used["objects"], json!([{"kind": "destination", "name": "crm"}]), "{used}");
+    let refused = admin.ask("DELETE", "/api/v1/objects/secret/crm-key", b"");
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    let shown = admin.get("/admin/destinations/crm").to_string();
+    assert!(!shown.contains("of-crm-"), "{shown}");
+    server.stop();
+
+    let server = route.workspace.serve();
+    send(&server, &[event("c", "u", json!({}))]);
+    route.wait_for_end(3);
+    server.stop();
+    let keys: Vec<_> =
+        far.seen().iter().map(|request| request.header("x-key").unwrap_or_default().to_owned()).collect();
+    assert_eq!(keys, ["first-of-crm-0001", "second-of-crm-0002", "second-of-crm-0002"]);
 }
 
 #[test]

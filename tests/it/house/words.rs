@@ -24,11 +24,12 @@ const OF_TWO_MEANINGS: [(&str, &str); 14] = [
 ];
 
 /// Where a word is a name that stays, and whose.
-const NAMES: [(&str, &str, &str); 9] = [
+const NAMES: [(&str, &str, &str); 10] = [
     ("crates/authoring/src/build/link.rs", "utils", "a module of a library"),
     ("crates/catalog/src/sqlite.rs", "journal", "SQLite's"),
     ("crates/registry/src/releases.rs", "trial", "a field on disk"),
     ("crates/source/src/http/route.rs", "manager", "consent managers are called so"),
+    ("crates/sqlite/src/sqlite_copy.rs", "journal", "SQLite's"),
     ("crates/state/src/", "journal", "SQLite's"),
     ("crates/state/src/", "lineup", "a table on disk"),
     ("crates/state/src/", "rival", "a column on disk"),

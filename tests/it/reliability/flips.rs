@@ -95,7 +95,8 @@ fn standing(workspace: &Workspace) -> Option<String> {
     loop {
         let output = run(&["status", workspace.path().to_str().unwrap(), "--json"]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() {
+        // Whatever is not well, as long as it says something.
+        if output.stdout.is_empty() {
             return Some(text);
         }
         let status: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -32,10 +32,10 @@ fn write(workspace: &Workspace, name: &str, text: &Value) {
 
 #[test]
 fn a_newer_state_is_refused() {
-    for format in ["7", "107", "103"] {
+    for format in ["11", "111", "103"] {
         let newer = format!("UPDATE meta SET value = {format} WHERE key = 'format'");
         let says = format!("format {format}");
-        refuses(|workspace| sql(workspace, "state.db", &newer), &["state.db", &says, "up to 6"]);
+        refuses(|workspace| sql(workspace, "state.db", &newer), &["state.db", &says, "up to 10"]);
     }
 }
 
@@ -110,6 +110,30 @@ fn a_newer_file_of_syncs_that_drain_is_refused() {
 }
 
 #[test]
+fn a_newer_file_of_streams_is_told_by_the_deep_check_alone() {
+    let workspace = Workspace::new();
+    workspace.serve().stop();
+    write(&workspace, "streams.json", &json!({"format": 2, "at": "", "streams": []}));
+    let (code, answer) = check_deep(&workspace);
+    let said = answer.to_string();
+    assert!(code == Some(1) && said.contains("streams.json") && said.contains("up to 1"), "{said}");
+    // It decides nothing, and the next server writes it anew.
+    workspace.serve().stop();
+}
+
+#[test]
+fn a_newer_file_of_how_ports_speak_tls_is_told_by_the_deep_check_alone() {
+    let workspace = Workspace::new();
+    workspace.serve().stop();
+    write(&workspace, "tls.json", &json!({"format": 2, "at": "", "ports": []}));
+    let (code, answer) = check_deep(&workspace);
+    let said = answer.to_string();
+    assert!(code == Some(1) && said.contains("tls.json") && said.contains("up to 1"), "{said}");
+    // It decides nothing, and the next server takes it away.
+    workspace.serve().stop();
+}
+
+#[test]
 fn a_newer_admin_token_is_refused() {
     let newer = json!({"format": 2, "argon2": "..."});
     refuses(|workspace| write(workspace, "admin.json", &newer), &["admin.json", "format 2", "up to 1"]);
@@ -117,8 +141,8 @@ fn a_newer_admin_token_is_refused() {
 
 #[test]
 fn a_newer_catalog_is_refused() {
-    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (3, 'x', 0)";
-    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "3 migrations", "knows 2"]);
+    let newer = "INSERT INTO migration (n, sha256, at_us) VALUES (4, 'x', 0)";
+    refuses(|workspace| sql(workspace, "catalog.db", newer), &["catalog.db", "4 migrations", "knows 3"]);
 }
 
 #[test]
@@ -152,12 +176,12 @@ fn the_deep_check_names_each_format() {
     assert_eq!(code, Some(0), "{answer:#}");
     for (file, format) in [
         ("/id", "1"),
-        ("state.db", "6"),
+        ("state.db", "10"),
         ("/dedup", "1"),
         ("warehouse.db", "2"),
         ("store", "1"),
         ("admin.json", "1"),
-        ("catalog.db", "2"),
+        ("catalog.db", "3"),
     ] {
         let found =
             answer["files"].as_array().unwrap().iter().find(|found| found["file"].as_str().unwrap().ends_with(file));

@@ -25,6 +25,7 @@ fn the_data_of_an_earlier_build_is_carried_over_and_every_event_is_there_once() 
     carried_over("format-4-2026-11.tar.gz", &[ids]);
     carried_over("format-4-of-two-partitions-2026-11.tar.gz", &[ids]);
     carried_over("format-5-2026-11.tar.gz", &[]);
+    carried_over("format-6-2026-11.tar.gz", &[]);
 }
 
 fn carried_over(archive: &str, also: &[&str]) {
@@ -49,6 +50,7 @@ fn carried_over(archive: &str, also: &[&str]) {
     assert_eq!(codes, ["malformed-json", "missing-type"]);
     assert_eq!(status["quarantine"]["events"], 2, "{status}");
     drop(warehouse);
+    workspace.conserves();
     assert_eq!(super::check_deep(&workspace).0, Some(0));
     // The second start has nothing to carry over.
     let said = workspace.try_serve(&["--log", "info"], &[]).unwrap().stop();

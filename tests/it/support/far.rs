@@ -63,6 +63,16 @@ pub struct Far {
 
 impl Far {
     pub fn new(handler: impl Fn(&Received) -> Act + Send + Sync + 'static) -> Self {
+        Self::begin(handler, true)
+    }
+
+    /// One that keeps nothing of what it gets, for many requests.
+    #[allow(dead_code, reason = "the faults use it")]
+    pub fn forgetful(handler: impl Fn(&Received) -> Act + Send + Sync + 'static) -> Self {
+        Self::begin(handler, false)
+    }
+
+    fn begin(handler: impl Fn(&Received) -> Act + Send + Sync + 'static, keeps: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -71,7 +81,7 @@ impl Far {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (handler, shared) = (Arc::clone(&handler), Arc::clone(&shared));
                 let Ok(stream) = stream else { return };
-                std::thread::spawn(move || serve(stream, connection, &*handler, &shared));
+                std::thread::spawn(move || serve(stream, connection, &*handler, keeps.then_some(&*shared)));
             }
         });
         Self { port, seen }
@@ -86,13 +96,15 @@ impl Far {
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, handler: &Handler, seen: &Mutex<Vec<Received>>) -> Option<()> {
+fn serve(stream: TcpStream, connection: usize, handler: &Handler, seen: Option<&Mutex<Vec<Received>>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
         let received = read(&mut reader, connection)?;
         let act = handler(&received);
-        seen.lock().unwrap().push(received);
+        if let Some(seen) = seen {
+            seen.lock().unwrap().push(received);
+        }
         match act {
             Act::Reply(status, headers, body) => {
                 let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());

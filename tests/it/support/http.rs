@@ -57,7 +57,17 @@ pub fn try_request(
 ) -> std::io::Result<Reply> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    ask(&mut stream, (method, path, address), headers, body)
+}
+
+/// One request, the last on a connection; `host` stands in its head.
+pub fn ask(
+    stream: &mut (impl Read + Write),
+    (method, path, host): (&str, &str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Reply> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -65,11 +75,11 @@ pub fn try_request(
     stream.write_all(head.as_bytes())?;
     // A server that refuses early may close before it has read everything; its answer is what counts.
     let _ = stream.write_all(body);
-    read(&mut stream)
+    read(stream)
 }
 
 /// Reads a reply to the end of the connection.
-pub fn read(stream: &mut TcpStream) -> std::io::Result<Reply> {
+pub fn read(stream: &mut impl Read) -> std::io::Result<Reply> {
     let mut bytes = Vec::new();
     let ended = stream.read_to_end(&mut bytes);
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {

@@ -4,10 +4,14 @@ pub mod admin;
 pub mod browser;
 pub mod far;
 pub mod guests;
+pub mod held;
 pub mod home;
 pub mod http;
+pub mod kafka;
+pub mod lines;
 pub mod mmdb;
 pub mod plugins;
+pub mod registry;
 pub mod tls;
 pub mod waiting;
 
@@ -148,8 +152,8 @@ impl Workspace {
         Ok(Server {
             child,
             _stdout: stdout,
-            address: url.strip_prefix("http://").unwrap().to_owned(),
-            admin: ready["admin"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned(),
+            address: url.split_once("://").unwrap().1.to_owned(),
+            admin: ready["admin"].as_str().unwrap().split_once("://").unwrap().1.to_owned(),
             key: self.write_key.clone(),
         })
     }
@@ -157,8 +161,28 @@ impl Workspace {
     /// `tidegate status --json`.
     pub fn status(&self) -> serde_json::Value {
         let output = run(&["status", self.path().to_str().unwrap(), "--json"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+        // 1 when something is not well, as it says.
+        assert_eq!(output.status.code(), Some(i32::from(status["health"]["well"] != true)), "{said}");
+        status
+    }
+
+    /// What `tidegate audit conservation` says of the data directory, with further arguments, and its exit code.
+    pub fn conservation(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
+        let path = self.path();
+        let mut all = vec!["audit", "conservation", path.to_str().unwrap(), "--json"];
+        all.extend(arguments);
+        let output = run(&all);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        (output.status.code().unwrap(), report)
+    }
+
+    /// Every event is accounted for: what was accepted is the sum of what became of it.
+    pub fn conserves(&self) {
+        let (code, report) = self.conservation(&[]);
+        assert_eq!((code, &report["holds"]), (0, &serde_json::Value::Bool(true)), "{report:#}");
     }
 
     /// Codes of the quarantined events, in order.

@@ -20,12 +20,15 @@ const { expected, known, run, version } = require('../node/events.cjs')
 const HIGHTOUCH = { page: 'hightouch.js', sdk: '@ht-sdks/events-sdk-js-browser' }
 const SEGMENT = { page: 'segment.js', sdk: '@segment/analytics-next' }
 const RUDDER = { page: 'rudder.js', sdk: '@rudderstack/analytics-js' }
+// Comes from the server; there is no package of it.
+const TIDEGATE = { page: 'tidegate.js', sdk: 'tidegate.js', version: '1' }
 const CLIENTS = {
   'hightouch-browser': { ...HIGHTOUCH, answers: 29 },
   'hightouch-browser-batching': { ...HIGHTOUCH, batching: true, answers: 2 },
   'segment-browser': { ...SEGMENT, answers: 29 },
   'segment-browser-batching': { ...SEGMENT, batching: true, answers: 1 },
   'rudder-browser': { ...RUDDER, answers: 29 },
+  'tidegate-browser': { ...TIDEGATE, answers: 1 },
   'rudder-browser-beacon': { ...RUDDER, batching: true, answers: 2 },
 }
 const ANSWERS_WAIT_MAX_MS = 30_000
@@ -121,7 +124,7 @@ async function main() {
     server.close()
     rmSync(profile, { recursive: true, force: true })
   }
-  console.log(JSON.stringify({ sdk: client.sdk, version: version(client.sdk), expected, run }))
+  console.log(JSON.stringify({ sdk: client.sdk, version: client.version ?? version(client.sdk), expected, run }))
 }
 
 main().catch((error) => {

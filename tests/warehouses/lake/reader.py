@@ -9,6 +9,12 @@ JSON answer a line out.
       -> {"rows": {table: n}}
   {"do": "read", "lake": folder, "name": table or view, "columns": [name]} through _tidegate/duckdb.sql
       -> {"rows": ["cell|cell"]}, by the first column
+  {"do": "fingerprint", "lake": folder, "schema": name}                    rows and the sum of a hash of each, by one root
+      -> {"tables": {name: [n, "sum"]}}
+  {"do": "holds", "files": [path], "text": text}                           Parquet files in which a row has the text
+      -> {"files": [path]}
+  {"do": "lines", "files": pattern}       the events in files of JSON lines, by the name of their file
+      -> {"lines": [{"json": text, "file": path, "dt": text, "hour": text}]}
   {"do": "s3"}                                                             -> {"endpoint": url}
   {"do": "bucket", "name": bucket}, {"do": "download", "bucket": b, "to": folder}
 """
@@ -145,6 +151,36 @@ def read(request):
     cells = " || '|' || ".join(f"coalesce({column}::VARCHAR, '-')" for column in request["columns"])
     rows = connection.execute(f"SELECT {cells} FROM {request['name']} ORDER BY {request['columns'][0]}").fetchall()
     return {"rows": [row[0] for row in rows]}
+
+
+def fingerprint(request):
+    _, tables = manifests(request["lake"], request["schema"])
+    connection, found = duckdb.connect(), {}
+    for name, manifest in tables.items():
+        rows, total = connection.execute(
+            "SELECT count(*), sum(hash(t)) FROM read_parquet($files, union_by_name = true, hive_partitioning = false) t", {"files": paths(request["lake"], manifest)}
+        ).fetchone()
+        found[name] = [rows, str(total or 0)]
+    return {"tables": found}
+
+
+def holds(request):
+    connection = duckdb.connect()
+    query = "SELECT count(*) FROM read_parquet($file) t WHERE contains(t::VARCHAR, $text)"
+    has = lambda file: connection.execute(query, {"file": file, "text": request["text"]}).fetchone()[0] > 0
+    return {"files": [file for file in request["files"] if has(file)]}
+
+
+def lines(request):
+    if not glob.glob(request["files"], recursive=True):
+        return {"lines": []}
+    relation = duckdb.connect().sql(
+        "SELECT * FROM read_ndjson_objects($files, filename = true, hive_partitioning = true, hive_types_autocast = false)",
+        params={"files": request["files"]},
+    )
+    names = [{"filename": "file"}.get(name, name) for name in relation.columns]
+    rows = [dict(zip(names, (str(value) for value in row))) for row in relation.fetchall()]
+    return {"lines": sorted(rows, key=lambda row: os.path.basename(row["file"]))}
 
 
 def s3(_):

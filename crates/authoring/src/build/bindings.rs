@@ -44,9 +44,9 @@ pub(crate) fn go(kind: ManifestKind, package: &str) -> Result<Generated, EncodeE
     Ok(collected(&files))
 }
 
-/// `core_wasm` with the type of the component in it, for languages whose compilers do not put it there.
-pub(super) fn embed_type(core_wasm: &mut Vec<u8>, kind: ManifestKind) -> Result<(), EncodeError> {
-    let (resolve, world) = resolve("", kind.world())?;
+/// `core_wasm` with the type of a component of this `world` in it, for languages whose compilers do not put it there.
+pub(super) fn embed_type(core_wasm: &mut Vec<u8>, world: &str) -> Result<(), EncodeError> {
+    let (resolve, world) = resolve("", world)?;
     wit_component::embed_component_metadata(core_wasm, &resolve, world, StringEncoding::UTF8).map_err(EncodeError::of)
 }
 

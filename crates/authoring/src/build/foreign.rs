@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use tidegate_plugin::ManifestKind;
 use wasm_encoder::reencode::{Reencode as _, RoundtripReencoder};
 use wasm_encoder::{ImportSection, RawSection};
 use wasmparser::{FuncType, Parser, Payload, TypeRef};
@@ -20,24 +19,24 @@ const OURS: &str = "tidegate:plugin/lifecycle@0.1.0#configure";
 /// What `wit-bindgen` and others leave in a module for whoever makes a component of it.
 const COMPONENT_TYPE: &str = "component-type";
 
-/// A component of `bytes`, a core module or a component, that a server takes: as it is where it imports nothing of a
+/// A component of `bytes`, a core module or a component of this `world`, that a server takes: as it is where it imports nothing of a
 /// system, else with stand-ins for that.
 ///
 /// # Errors
 /// It needs something of a system that has no stand-in, or it is made in a way that is not known here.
-pub(crate) fn adapted(bytes: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
+pub(crate) fn adapted(bytes: &[u8], world: &str) -> Result<Vec<u8>, EncodeError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(EncodeError::of("the file is no WebAssembly"));
     }
     if !Parser::is_component(bytes) {
-        return of_module(bytes, kind);
+        return of_module(bytes, world);
     }
     if !imports_a_system(bytes) {
         return Ok(bytes.to_vec());
     }
     match author_module(bytes) {
-        Some(core) => of_module(core, kind).or_else(|error| link::linked(bytes, kind).map_err(|_| error)),
-        None => link::linked(bytes, kind),
+        Some(core) => of_module(core, world).or_else(|error| link::linked(bytes, world).map_err(|_| error)),
+        None => link::linked(bytes, world),
     }
 }
 
@@ -78,10 +77,10 @@ fn exports_ours(module: &[u8]) -> bool {
     })
 }
 
-fn of_module(core: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
+fn of_module(core: &[u8], world: &str) -> Result<Vec<u8>, EncodeError> {
     let mut rewritten = rewritten(core).map_err(EncodeError::of)?;
     if !rewritten.has_type {
-        bindings::embed_type(&mut rewritten.core, kind)?;
+        bindings::embed_type(&mut rewritten.core, world)?;
     }
     let adapter = match rewritten.wants_system {
         true => Some(adapter::with(&rewritten.wanted, rewritten.allocates)?),
@@ -172,7 +171,7 @@ mod tests {
     #[test]
     fn what_has_no_stand_in_is_named() {
         let core = module("(import \"wasi:http/outgoing-handler@0.2.4\" \"handle\" (func (param i32 i32 i32)))");
-        let refused = adapted(&core, ManifestKind::Transform).unwrap_err().to_string();
+        let refused = adapted(&core, "transform").unwrap_err().to_string();
         assert!(refused.contains("imports wasi:http/outgoing-handler@0.2.4"), "{refused}");
     }
 
@@ -188,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_module_without_the_exports_of_the_world_is_refused_in_words() {
-        let refused = adapted(&module(""), ManifestKind::Transform).unwrap_err().to_string();
+        let refused = adapted(&module(""), "transform").unwrap_err().to_string();
         assert!(refused.contains("the module could not become a component"), "{refused}");
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     site.compile(&mut go, "go", GO, errors)?;
     (site.progress)("Encoding the component");
     let mut core = read(&core_path)?;
-    bindings::embed_type(&mut core, site.project.kind())?;
+    bindings::embed_type(&mut core, site.project.kind().world())?;
     Ok(component::encode(&core, Some(&adapter::preview1()?))?)
 }
 

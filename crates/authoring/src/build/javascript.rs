@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tidegate_plugin::{Language, ManifestKind};
+use tidegate_plugin::{Language, Manifest, ManifestKind};
 
 use super::super::tool::{NODE, ToolRan};
 use super::{BuildError, Site, link, read, stack_lines, write};
@@ -32,7 +32,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     for (name, text) in SDK {
         write(&sdk.join(name), text.as_bytes())?;
     }
-    write(&entry, entry_text(site.project.kind(), &site.project.entry().display().to_string()).as_bytes())?;
+    write(&entry, entry_text(&site.project.manifest, &site.project.entry().display().to_string()).as_bytes())?;
     let bundle = scratch.join("bundle.js");
     let mut esbuild = Command::new("node");
     esbuild.arg(modules.join("esbuild/bin/esbuild")).arg(&entry);
@@ -58,11 +58,11 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     let component = scratch.join("component.wasm");
     let mut qjs = Command::new("node");
     qjs.arg(modules.join("componentize-qjs/bin/componentize-qjs"));
-    qjs.args(["--sync", "--stub-wasi", "--world", site.project.kind().world()]);
+    qjs.args(["--sync", "--stub-wasi", "--world", site.project.manifest.world()]);
     qjs.arg("--wit").arg(scratch.join("wit")).arg("--js").arg(&bundle).arg("-o").arg(&component);
     site.steady(&mut qjs);
     site.compile(&mut qjs, "node", NODE, start_errors)?;
-    Ok(link::linked(&read(&component)?, site.project.kind())?)
+    Ok(link::linked(&read(&component)?, site.project.manifest.world())?)
 }
 
 /// Files of the project that are imported by a bare name: `src/libraries/getProfit.js` as `getProfit`.
@@ -83,7 +83,8 @@ fn libraries(dir: &Path) -> Vec<(String, PathBuf)> {
 }
 
 /// Connects the author's module with the world.
-fn entry_text(kind: ManifestKind, module: &str) -> String {
+fn entry_text(manifest: &Manifest, module: &str) -> String {
+    let kind = manifest.kind;
     let (world, service, export) = match kind {
         ManifestKind::Transform => ("transformWorld", "lookup", "transformer"),
         ManifestKind::Fields => ("fieldsWorld", "fields", "fieldTransformer"),
@@ -96,11 +97,13 @@ fn entry_text(kind: ManifestKind, module: &str) -> String {
     } else {
         format!("{{ host, {service} }}")
     };
+    let forget = if manifest.forget { "export const forget = forgetWorld(plugin);\n" } else { "" };
+    let world_of_forget = if manifest.forget { ", forgetWorld" } else { "" };
     format!(
-        "import {{ {world} }} from \"tidegate\";\nimport * as plugin from {module:?};\n\
+        "import {{ {world}{world_of_forget} }} from \"tidegate\";\nimport * as plugin from {module:?};\n\
          import host from \"tidegate:plugin/host@0.1.0\";\nimport {service} from \"tidegate:plugin/{service}@0.1.0\";\n{lookup}\
          const world = {world}(plugin, {granted});\nexport const lifecycle = world.lifecycle;\n\
-         export const {export} = world.{export};\n"
+         export const {export} = world.{export};\n{forget}"
     )
 }
 

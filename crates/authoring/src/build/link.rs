@@ -11,7 +11,6 @@ mod parts;
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-use tidegate_plugin::ManifestKind;
 use wasm_encoder::reencode::{Error, Reencode, RoundtripReencoder, utils};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, EntityType, ExportKind,
@@ -34,14 +33,14 @@ const TRAPS: [&str; 3] = ["wasi:", "wasi_snapshot_preview1", "local:init/"];
 /// Where a shim looks up what is only there once everything is instantiated.
 const SHIM_TABLE: &str = "$imports";
 
-/// `component`, which a tool made around an interpreter, with one module that imports nothing but our interfaces.
+/// `component`, which a tool made around an interpreter for this `world`, with one module that imports nothing but our interfaces.
 ///
 /// # Errors
 /// The component is made in another way than those of the tools that this program drives.
-pub(super) fn linked(component: &[u8], kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn linked(component: &[u8], world: &str) -> Result<Vec<u8>, EncodeError> {
     let mut core =
         link(component).map_err(|error| EncodeError::of(format!("its parts could not be linked, because {error}")))?;
-    bindings::embed_type(&mut core, kind)?;
+    bindings::embed_type(&mut core, world)?;
     component::encode(&core, None)
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn noop(kind: ManifestKind) -> Result<Vec<u8>, EncodeError> {
         ManifestKind::Destination => DESTINATION,
     };
     let mut module = wat::parse_str(format!("(module {SHARED} {own})")).map_err(EncodeError::of)?;
-    bindings::embed_type(&mut module, kind)?;
+    bindings::embed_type(&mut module, kind.world())?;
     component::encode(&module, None)
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
-use tidegate_plugin::ManifestKind;
+use tidegate_plugin::{Manifest, ManifestKind};
 
 use super::super::tool::{COMPONENTIZE_PY, PYTHON, ToolRan};
 use super::{BuildError, Site, bindings, link, read, write};
@@ -36,7 +36,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     for (path, bytes) in sdk() {
         write(&scratch.join(path), &bytes)?;
     }
-    write(&scratch.join(format!("{ENTRY}.py")), entry_text(site.project.kind(), &module).as_bytes())?;
+    write(&scratch.join(format!("{ENTRY}.py")), entry_text(&site.project.manifest, &module).as_bytes())?;
 
     (site.progress)("Compiling");
     let mut compile = Command::new(&python);
@@ -58,14 +58,14 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     let made = Made::of(site, &[&scratch, &own, &vendored])?;
     if let Some(component) = made.component() {
         (site.progress)("These modules were encoded before");
-        return Ok(link::linked(&component, site.project.kind())?);
+        return Ok(link::linked(&component, site.project.manifest.world())?);
     }
     (site.progress)("Encoding the component with the Python interpreter (10 to 40 seconds, longer on a busy machine)");
     let began = Instant::now();
     let component = site.scratch.join("component.wasm");
     let mut componentize = Command::new(&python);
     componentize.args(["-c", "import sys; from componentize_py import script; sys.exit(script())"]);
-    componentize.arg("--quiet").arg("-d").arg(site.scratch.join("wit")).args(["-w", site.project.kind().world()]);
+    componentize.arg("--quiet").arg("-d").arg(site.scratch.join("wit")).args(["-w", site.project.manifest.world()]);
     componentize.args(["componentize", "--stub-wasi"]).arg("-p").arg(&scratch).arg("-p").arg(&own);
     if vendored.is_dir() {
         componentize.arg("-p").arg(&vendored);
@@ -79,7 +79,7 @@ pub(super) fn build(site: &mut Site<'_>) -> Result<Vec<u8>, BuildError> {
     (site.progress)(&format!("Encoded in {:.0} s", began.elapsed().as_secs_f64()));
     let component = read(&component)?;
     made.keep(&component)?;
-    Ok(link::linked(&component, site.project.kind())?)
+    Ok(link::linked(&component, site.project.manifest.world())?)
 }
 
 /// What was made of the same modules before, and is kept beside the tools.
@@ -95,7 +95,7 @@ impl Made {
     /// Of everything that the interpreter would see in `folders`.
     fn of(site: &Site<'_>, folders: &[&Path]) -> Result<Self, BuildError> {
         let mut digest = Sha256::new();
-        for text in [COMPONENTIZE_PY, site.project.kind().world(), super::WIT] {
+        for text in [COMPONENTIZE_PY, site.project.manifest.world(), super::WIT] {
             digest.update(text);
         }
         for folder in folders {
@@ -175,8 +175,8 @@ pub(super) fn sdk() -> bindings::Generated {
     SDK.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
 }
 
-fn entry_text(kind: ManifestKind, module: &str) -> String {
-    let (exports, given, class) = match kind {
+fn entry_text(manifest: &Manifest, module: &str) -> String {
+    let (exports, given, class) = match manifest.kind {
         ManifestKind::Transform => (
             "from wit_world.exports import transformer\nfrom wit_world.imports import host, lookup, types\n",
             "host=host, lookup=lookup, Err=Err",
@@ -198,10 +198,19 @@ fn entry_text(kind: ManifestKind, module: &str) -> String {
              return runtime.classify(plugin, tag, events, response, types, destination)\n",
         ),
     };
+    // Its types are those of `destination`.
+    let forget = if manifest.forget {
+        "\n\nclass Forget:\n    def prepare(self, people):\n        \
+         return runtime.prepare_forget(plugin, people, types, destination)\n\n    \
+         def classify(self, tag, people, response):\n        \
+         return runtime.classify_forget(plugin, tag, people, response, types, destination)\n"
+    } else {
+        ""
+    };
     format!(
         "import {module} as plugin\nfrom tidegate import runtime\nfrom componentize_py_types import Err\n{exports}\n\
          runtime.give({given})\n\n\nclass Lifecycle:\n    def configure(self, setup):\n        \
-         runtime.configure(plugin, setup, types)\n\n\n{class}"
+         runtime.configure(plugin, setup, types)\n\n\n{class}{forget}"
     )
 }
 

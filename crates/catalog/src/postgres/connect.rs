@@ -46,15 +46,33 @@ impl Drop for PostgresLink {
 }
 
 impl PostgresCatalogSettings {
+    /// The settings of an address: a URL, or words as libpq has them.
+    ///
+    /// # Errors
+    /// It is none: a sentence without anything of it, which may be a password.
+    pub fn parse(address: &str, schema: String, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        match address.parse::<Config>() {
+            Ok(address) => Ok(Self { address, schema, ca_file }),
+            Err(_) => {
+                Err("it is no address of a PostgreSQL database, or has a parameter that is not supported".to_owned())
+            }
+        }
+    }
+
     /// `catalog tidegate in database tidegate`; of the address no password.
     pub(super) fn place(&self) -> String {
         format!("catalog {} in the database {}", self.schema, self.address.get_dbname().unwrap_or("(default)"))
     }
 
-    pub(super) async fn connect(&self, limit: Duration) -> Result<PostgresLink, StoreError> {
+    pub(super) async fn connect(&self, limit: Duration, silence_max: Duration) -> Result<PostgresLink, StoreError> {
         let failed = |cause: String| StoreError::Failed { place: self.place(), action: "could not connect", cause };
         let tls = trust::client_config(self.ca_file.as_deref()).map_err(|error| failed(error.to_string()))?;
-        let connecting = tokio::time::timeout(limit, self.address.connect(MakeRustlsConnect::new(tls)));
+        let mut address = self.address.clone();
+        if address.get_tcp_user_timeout().is_none() {
+            // TCP itself tries a quarter of an hour to reach a server that went without a word.
+            address.tcp_user_timeout(silence_max);
+        }
+        let connecting = tokio::time::timeout(limit, address.connect(MakeRustlsConnect::new(tls)));
         let connected = connecting.await.map_err(|_| failed(format!("no answer within {limit:?}")))?;
         let (client, connection) = connected.map_err(|error| failed(plain(&error)))?;
         let task = tokio::spawn(async move {
@@ -65,7 +83,8 @@ impl PostgresCatalogSettings {
         let schema = format!("\"{}\"", self.schema.replace('"', "\"\""));
         let settle = format!(
             "SET client_min_messages = warning; SET standard_conforming_strings = on; \
-             SET search_path = {schema}; SET idle_in_transaction_session_timeout = '60s'"
+             SET search_path = {schema}; SET idle_in_transaction_session_timeout = '{}ms'",
+            silence_max.as_millis()
         );
         link.client.batch_execute(&settle).await.map_err(|error| failed(plain(&error)))?;
         let exists = "SELECT 1 FROM pg_namespace WHERE nspname = $1";

@@ -134,6 +134,7 @@ impl Directory {
         Ok(ActingPrincipal {
             id: id.clone(),
             person: id.clone(),
+            expires_at_us: None,
             roles: self.roles_of(id),
             owns_as: tokens.chain([id.clone()]).collect(),
             maker: None,
@@ -160,6 +161,7 @@ impl Directory {
         Ok(ActingPrincipal {
             id: id.clone(),
             person: token.maker.clone(),
+            expires_at_us: Some(token.expires_at_us),
             roles,
             // With all of its maker's rights goes what its maker made.
             owns_as: if token.grants.is_some() { [id.clone()].into() } else { maker.owns_as.clone() },

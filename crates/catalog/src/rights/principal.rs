@@ -16,6 +16,8 @@ pub struct ActingPrincipal {
     pub id: ObjectId,
     /// The user, or the maker of the token.
     pub person: ObjectId,
+    /// When a token ends, microseconds since the epoch; a user does not.
+    pub expires_at_us: Option<i64>,
     /// By workspace; under `*` those that count everywhere.
     pub(super) roles: BTreeMap<String, Vec<RoleGrants>>,
     /// What counts as made by it: its own id, and those of a user's tokens.
@@ -45,6 +47,11 @@ impl ActingPrincipal {
     /// Whether it is an admin of the workspace, of itself: the maker of a token is asked apart.
     pub(super) fn is_admin_in(&self, workspace: &str) -> bool {
         self.roles_in(workspace).any(|role| role.is_admin)
+    }
+
+    /// Whether it may do everything in every workspace; for a token, of itself and by its maker.
+    pub(crate) fn is_admin_everywhere(&self) -> bool {
+        self.is_admin_in(EVERYWHERE) && self.maker.as_ref().is_none_or(|maker| maker.is_admin_in(EVERYWHERE))
     }
 
     /// The highest level on an object. Who has made it manages it, as long as they may make such objects.

@@ -55,3 +55,9 @@ pub(super) fn prebuilt(name: &str) -> Option<RoleGrants> {
         _ => None,
     }
 }
+
+/// Every prebuilt role with what it allows.
+#[must_use]
+pub fn prebuilt_roles() -> Vec<(&'static str, RoleGrants)> {
+    PREBUILT_ROLES.into_iter().filter_map(|name| prebuilt(name).map(|grants| (name, grants))).collect()
+}

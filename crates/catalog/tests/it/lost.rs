@@ -1,5 +1,8 @@
 //! A PostgreSQL server that ends connections: the next transaction has another one.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::json;
 use tidegate_catalog::*;
 
@@ -34,4 +37,25 @@ fn connections_that_are_ended_are_made_anew_and_half_a_change_is_none() {
     }
     assert_eq!(test.wait(test.catalog.snapshot(PRODUCTION, None)).unwrap().objects.len(), 4);
     test.verified().unwrap();
+}
+
+#[test]
+fn a_node_that_stands_still_while_it_writes_holds_others_up_for_a_bounded_time() {
+    let rig = match PostgresRig::new() {
+        Ok(rig) => rig,
+        Err(lack) => return skipped("stands still", &lack),
+    };
+    let test = CatalogTest::open(rig.store(), InstanceKey::new(KEY).into()).unwrap();
+    let still: Arc<dyn CatalogStore> = Arc::new(rig.catalog().with_silence_max(Duration::from_secs(1)));
+    let before = test.wait(test.catalog.revision()).unwrap();
+    test.wait(async {
+        let mut standing = still.begin(StoreAccess::Write).await.unwrap();
+        standing.run("UPDATE head SET revision = $1", vec![StoreCell::Integer(99)]).await.unwrap();
+        let other = tokio::time::timeout(Duration::from_secs(30), test.store.begin(StoreAccess::Write)).await;
+        drop(other.unwrap().unwrap());
+        // When it goes on, what it had begun is nothing.
+        standing.commit().await.unwrap_err();
+        still.begin(StoreAccess::Write).await.unwrap().commit().await.unwrap();
+    });
+    assert_eq!(test.wait(test.catalog.revision()).unwrap(), before);
 }

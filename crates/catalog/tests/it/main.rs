@@ -61,13 +61,19 @@ suite!(
         a_token_is_kept_as_a_hash_and_ends
         a_write_key_is_replaced_without_losing_a_client
         a_session_ends_when_idle_and_anyhow
-        a_password_lets_in_its_user_alone;
+        a_password_lets_in_its_user_alone
+        an_admins_token_signs_its_admin_in_and_no_other_token_anybody;
     log: every_alteration_is_found
         a_cut_tail_shows_against_a_checkpoint
         a_purge_is_an_entry_and_the_rest_verifies
         addresses_can_be_erased
         entries_are_filtered_paged_and_exported
         secrets_in_specs_are_masked;
+    leases: a_lease_is_taken_by_one_of_those_who_claim_it
+        a_lease_is_taken_away_as_it_was_seen_or_not_at_all
+        what_is_written_under_a_lost_lease_changes_nothing
+        checkpoints_are_seeded_once_and_moved_under_another_epoch
+        leases_are_no_change_of_the_catalog;
     secrets: a_secret_is_sealed_and_read_by_reference
         revealing_needs_its_grant_and_is_in_the_log
         another_instance_key_seals_anew_and_a_wrong_one_opens_nothing

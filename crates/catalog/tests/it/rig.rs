@@ -51,13 +51,19 @@ impl CatalogRig for PostgresRig {
     }
 
     fn store(&self) -> Arc<dyn CatalogStore> {
+        Arc::new(self.catalog())
+    }
+}
+
+impl PostgresRig {
+    pub fn catalog(&self) -> PostgresCatalog {
         let address = format!(
             "host={} port={} user=postgres dbname=postgres sslmode=disable",
             self.server.folder.display(),
             self.server.port
         );
         let (address, schema) = (address.parse().unwrap(), self.schema.clone());
-        Arc::new(PostgresCatalog::new(PostgresCatalogSettings { address, schema, ca_file: None }))
+        PostgresCatalog::new(PostgresCatalogSettings { address, schema, ca_file: None })
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod commits;
 pub mod credentials;
+pub mod leases;
 pub mod log;
 pub mod people;
 pub mod reading;

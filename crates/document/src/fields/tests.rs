@@ -202,6 +202,24 @@ fn a_secret_is_read_for_those_who_hand_in_how_and_one_that_nobody_can_tell_is_no
 }
 
 #[test]
+fn json_has_its_secrets_beside_what_is_written_and_variables_stay_texts() {
+    let node = yaml::parse("map:\n  a: secret:one\n  b:\n    - secret:two\n    - ${HOME}\n  n: 1.50\n").unwrap();
+    fn secrets(name: &str) -> SecretText {
+        if name == "one" { SecretText::Known("hunter2".to_owned()) } else { SecretText::Absent }
+    }
+    let mut problems = Vec::new();
+    let mut fields = Fields::new(Path::new("shop.yaml"), &node, &mut problems).with_secrets(&secrets);
+    let read = fields.revealed_json("map").unwrap();
+    fields.finish();
+    let rest = json!(["secret:two", "${HOME}"]);
+    assert_eq!((&read.given()["a"], &read.given()["b"]), (&json!("hunter2"), &rest));
+    assert_eq!((&read.written()["a"], &read.written()["b"]), (&json!("secret:one"), &rest));
+    assert_eq!((read.hidden(), read.given()["n"].to_string()), (&["hunter2".to_owned()][..], "1.50".to_owned()));
+    assert_eq!((problems.len(), problems[0].line), (1, 4));
+    assert_eq!(problems[0].message, "`map.b` asks for the secret \"two\", which is not there");
+}
+
+#[test]
 fn a_whole_number_is_text_as_it_is_written() {
     let node = yaml::parse("a: 0123456789012345\nb: 7\nc: 1.5\nd: 0x1F\n").unwrap();
     let (made, problems) =

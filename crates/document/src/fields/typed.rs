@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
 
-use super::{DocumentNode, Fields, NAME_CHARS_MAX, SECRET_PREFIX, SecretText, Tree, shortened};
+use super::{DocumentNode, Fields, NAME_CHARS_MAX, SecretText, Tree, shortened};
 use crate::problem::QUOTED_CHARS_MAX;
+use crate::revealed::{RevealedJson, SECRET_PREFIX};
 use crate::units;
 
 /// More of anything is a slip of the pen, and sums of such numbers stay within every type.
@@ -264,6 +265,43 @@ impl<'a> Fields<'a> {
     /// Any value, as JSON.
     pub fn json(&mut self, name: &'static str) -> Option<Value> {
         self.find(name).map(|field| field.node.to_json())
+    }
+
+    /// Any value, as it stands in the document.
+    pub fn node(&mut self, name: &'static str) -> Option<&'a DocumentNode> {
+        self.find(name).map(|field| &field.node)
+    }
+
+    /// Any value, as JSON, with the secrets that texts in it name. Variables are texts like any other.
+    pub fn revealed_json(&mut self, name: &'static str) -> Option<RevealedJson> {
+        let field = self.find(name)?;
+        let mut hidden = Vec::new();
+        let given = self.given(name, &field.node, &mut hidden);
+        Some(RevealedJson::of(field.node.to_json(), given, hidden))
+    }
+
+    /// A value with the secrets that it names, which are added to `hidden`. One that is not there is noted, and stays a name.
+    fn given(&mut self, name: &str, node: &DocumentNode, hidden: &mut Vec<String>) -> Value {
+        match &node.value {
+            Tree::Text(text) => {
+                let Some((secret, secrets)) = text.strip_prefix(SECRET_PREFIX).zip(self.secrets) else {
+                    return text.as_str().into();
+                };
+                let value = self.revealed(name, node.line, secrets(secret), secret);
+                hidden.extend(value.clone());
+                value.unwrap_or_else(|| text.clone()).into()
+            }
+            Tree::List(items) => Value::Array(items.iter().map(|item| self.given(name, item, hidden)).collect()),
+            Tree::Map(inner) => {
+                let mut fields = Map::new();
+                for field in inner {
+                    let value = self.given(&within(name, &field.name), &field.node, hidden);
+                    fields.insert(field.name.clone(), value);
+                }
+                Value::Object(fields)
+            }
+            _ => node.to_json(),
+        }
     }
 
     /// A map as JSON, with its variables expanded.

@@ -170,5 +170,5 @@ fn fill(home: &Home, bytes: u64) -> Result<FileHandle, LogError> {
 }
 
 /// Files that a process which died may have left half-written; none of them holds a record.
-pub(super) const LEFTOVERS: [&str; 6] =
-    [UNFINISHED, "key.tmp", "manifest.next", "manifest.trim", "manifest.tmp", "carry.tmp"];
+pub(super) const LEFTOVERS: [&str; 7] =
+    [UNFINISHED, "key.tmp", "manifest.next", "manifest.trim", "manifest.tmp", "carry.tmp", "erase.tmp"];

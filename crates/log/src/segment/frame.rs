@@ -86,6 +86,22 @@ impl Frames {
         self.count += 1;
     }
 
+    /// Adds the records of `more` behind its own, in the groups that they have.
+    pub fn extend(&mut self, more: &Self) {
+        let (payload, table) = (self.payload.len(), self.table.len());
+        let moved = |group: &OpenGroup| OpenGroup {
+            payload: payload + group.payload,
+            table: table + group.table,
+            shared: group.shared,
+        };
+        self.full.extend(self.open.take());
+        self.full.extend(more.full.iter().map(moved));
+        self.open = more.open.as_ref().map(moved);
+        self.payload.extend_from_slice(&more.payload);
+        self.table.extend_from_slice(&more.table);
+        self.count += more.count;
+    }
+
     fn is_full(&self, open: OpenGroup) -> bool {
         let (payload, table) = (self.payload.len() - open.payload, self.table.len() - open.table);
         payload - open.shared > GROUP_BYTES || table > GROUP_RECORDS * ENTRY_BYTES
@@ -301,4 +317,35 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segment::key;
+
+    #[test]
+    fn records_behind_others_are_framed_as_they_would_be_alone() {
+        let frames = |texts: &[&str]| {
+            let mut frames = Frames::default();
+            frames.begin(|out| out.extend_from_slice(b"shared"));
+            for text in texts {
+                frames.push(|out| out.extend_from_slice(text.as_bytes()));
+            }
+            frames
+        };
+        let (first, second) = (frames(&["a", "bb"]), frames(&["ccc"]));
+        let key = key::for_tests();
+        let begin = FrameEnd { base: 0, position: 64, next: 0, chain: 0 };
+        let (mut end, mut apart) = (begin, Vec::new());
+        first.number_into(&key, &mut end, &mut apart);
+        second.number_into(&key, &mut end, &mut apart);
+        let mut both = Frames::default();
+        both.extend(&first);
+        both.extend(&second);
+        let (mut end_of_both, mut together) = (begin, Vec::new());
+        both.number_into(&key, &mut end_of_both, &mut together);
+        assert_eq!((together, end_of_both), (apart, end));
+        assert_eq!((both.count(), both.bytes()), (3, first.bytes() + second.bytes()));
+    }
 }

@@ -12,7 +12,7 @@ use super::manifest::LogManifest;
 use super::plan::{self, Active, LogFile};
 use super::reader::Segment;
 use super::storage::{Disk, Home};
-use super::{LogDamage, LogError, Note, SealedSegments, Severity, file, first_format};
+use super::{LogDamage, LogEntry, LogError, Note, SealedSegments, Severity, file, first_format};
 
 /// What a look at the log found; nothing was written.
 pub(super) struct LookedLog {
@@ -117,7 +117,7 @@ pub fn overview(dir: &Path) -> Result<Overview, LogError> {
 }
 
 /// A server may make, rename or remove a segment between two looks; then they are looked at once more.
-fn inspect_settled(home: &Home) -> Result<LookedLog, LogError> {
+pub(super) fn inspect_settled(home: &Home) -> Result<LookedLog, LogError> {
     const TRIES: usize = 5;
     for _ in 1..TRIES {
         match inspect(home) {
@@ -218,4 +218,48 @@ fn verify_segment(
         )));
     }
     Ok(())
+}
+
+/// Hands the newest committed records of the log in `dir`, at most `records_max`, to `take`, in order, until that answers false.
+/// Writes nothing, so a server may write meanwhile. The answer says how many records cannot be read.
+///
+/// # Errors
+/// A file cannot be read, the key is lost, or the log has a format that a server has to carry over first.
+pub fn read_newest(dir: &Path, records_max: u64, take: &mut dyn FnMut(LogEntry) -> bool) -> Result<u64, LogError> {
+    const READ: (usize, usize) = (4 << 20, 10_000);
+    if !dir.exists() {
+        return Ok(0);
+    }
+    let home = Disk::at(dir)?;
+    let looked = inspect_settled(&home)?;
+    let FrameEnd { base, position, next, chain } = looked.committed;
+    let Some(key) = looked.key else {
+        if looked.end.next == 0 {
+            return Ok(0);
+        }
+        let reason = "it has an older format, which a server carries over when it starts".to_owned();
+        return Err(LogError::Foreign { path: dir.to_owned(), reason });
+    };
+    let from = next.saturating_sub(records_max);
+    let newest = SealedSegments { bytes: position, end: next, chain, sealed_at_us: 0, missing: false };
+    let is_there = home.find(&file::name(base), false)?.is_some();
+    let mut unread = 0;
+    for (base, sealed) in looked.sealed.into_iter().chain(is_there.then_some((base, newest))) {
+        if sealed.end <= from {
+            continue;
+        }
+        // Trimmed meanwhile.
+        let Some(mut segment) = gone_is_fine(Segment::open(&home, base, sealed.missing))? else { continue };
+        let mut next = base.max(from);
+        while let Some(chunk) = segment.read(&key, &sealed, next, READ)? {
+            next = chunk.next;
+            unread += chunk.damage.iter().map(|damage| damage.missing.end - damage.missing.start).sum::<u64>();
+            for record in chunk.records {
+                if !take(record) {
+                    return Ok(unread);
+                }
+            }
+        }
+    }
+    Ok(unread)
 }

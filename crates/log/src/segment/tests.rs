@@ -1,12 +1,16 @@
 //! The log from outside, on a real disk; the files beside this one hurt it in every way.
 #![expect(clippy::single_range_in_vec_init, reason = "a list of one damaged range is what is meant")]
 
+mod archive;
 mod carried;
+mod erase;
 mod fail;
 mod flips;
 mod forged;
 mod gaps;
+mod held;
 mod ledger;
+mod looked_up;
 mod memory;
 mod power;
 
@@ -69,6 +73,32 @@ fn fill(house: &House, range: std::ops::Range<u64>) {
 
 fn expect(from: u64, to: u64) -> Vec<(u64, Vec<u8>)> {
     (from..to).map(|n| (n, payload(n))).collect()
+}
+
+#[test]
+fn the_newest_records_are_read_beside_a_server_and_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let newest = |records_max: u64| {
+        let mut found = Vec::new();
+        let lost = read_newest(dir.path(), records_max, &mut |entry| {
+            found.push((entry.offset, entry.own.to_vec()));
+            found.len() < 60
+        });
+        assert_eq!(lost.unwrap(), 0);
+        found
+    };
+    assert!(newest(10).is_empty());
+    let house = open(dir.path(), 1000, 0);
+    fill(&house, 0..100);
+    for _ in 0..2 {
+        assert!(newest(0).is_empty());
+        assert_eq!(newest(7), expect(93, 100));
+        assert_eq!(newest(50), expect(50, 100));
+        // It was told to stop.
+        assert_eq!(newest(1_000), expect(0, 60));
+    }
+    drop(house);
+    assert_eq!(newest(50), expect(50, 100));
 }
 
 #[test]
@@ -162,6 +192,25 @@ fn retention_waits_for_the_slowest_cursor_unless_the_cap_says_otherwise() {
     let trimmed = house.log.trim(50, 1).unwrap();
     assert_eq!(trimmed.records_lost, house.log.oldest() - 50);
     assert!(trimmed.records_lost > 0 && house.log.size_bytes() <= 25_000);
+}
+
+#[test]
+fn what_is_due_since_somebody_asked_stays_until_they_ask_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = LogSettings { segment_bytes: 1000, retention_bytes: 100_000, ..LogSettings::default() };
+    let (log, writer, recovery) = SegmentLog::open(dir.path(), settings, 0, 1).unwrap();
+    let house = House { log, writer: Some(writer.run().unwrap()), recovery };
+    fill(&house, 0..5);
+    let due_to = Log::due_to(&house.log, u64::MAX, 1);
+    assert_eq!(due_to, 0, "what there is fits");
+    let comes = (5..3_000).find(|n| {
+        fill(&house, *n..n + 1);
+        Log::due_to(&house.log, u64::MAX, 1) > 0
+    });
+    assert!(comes.is_some(), "it never is too much");
+    assert_eq!(house.log.trim_below((u64::MAX, due_to), 1).unwrap(), Trimmed::default());
+    assert_eq!(house.log.oldest(), 0);
+    assert!(house.log.trim(u64::MAX, 1).unwrap().segments > 0);
 }
 
 fn clock_far() -> i64 {

@@ -66,21 +66,45 @@ impl LogWriter {
         })
     }
 
-    /// Waits for appends; false when the log is closed and nothing waits, or poisoned.
+    /// Waits for appends, or for somebody who wants a segment sealed; false when the log is closed and nothing waits, or poisoned.
     fn wait(&self) -> bool {
         let mut pending = lock(&self.inner.pending);
-        while pending.lanes.is_empty() && !pending.closed {
+        while pending.lanes.is_empty() && pending.seals.is_empty() && !pending.closed {
             pending = self.inner.arrived.wait(pending).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        !pending.lanes.is_empty() && !self.inner.poisoned.load(Ordering::Acquire)
+        let is_idle = pending.lanes.is_empty() && pending.seals.is_empty();
+        !is_idle && !self.inner.poisoned.load(Ordering::Acquire)
     }
 
     /// Writes what waits, as much as goes under one sync, and answers.
     pub(super) fn step(&mut self) {
         let mut group = std::mem::take(&mut self.group);
-        lock(&self.inner.pending).lanes.take(&mut group, GROUP_BYTES_MAX);
-        self.commit(&mut group);
+        let seals = {
+            let mut pending = lock(&self.inner.pending);
+            pending.lanes.take(&mut group, GROUP_BYTES_MAX);
+            std::mem::take(&mut pending.seals)
+        };
+        if !group.is_empty() || seals.is_empty() {
+            self.commit(&mut group);
+        }
         self.group = group;
+        if !seals.is_empty() {
+            let sealed = self.seal();
+            for reply in seals {
+                let _ = reply.send(sealed);
+            }
+        }
+    }
+
+    /// Seals the segment being written, if it holds a record; answers the offset that everything sealed is below.
+    fn seal(&mut self) -> Result<u64, AppendError> {
+        if self.inner.poisoned.load(Ordering::Acquire) {
+            return Err(AppendError::Poisoned);
+        }
+        if self.tail.end.next > self.tail.end.base {
+            self.roll().map_err(|error| self.refuse("could not start a new segment", &error))?;
+        }
+        Ok(self.tail.end.base)
     }
 
     fn commit(&mut self, group: &mut Vec<Append>) {
@@ -272,6 +296,9 @@ impl LogWriter {
             if self.inner.poisoned.load(Ordering::Acquire) { AppendError::Poisoned } else { AppendError::Closed };
         for append in pending.lanes.drain() {
             let _ = append.reply.send(Err(refusal));
+        }
+        for reply in pending.seals.drain(..) {
+            let _ = reply.send(Err(refusal));
         }
     }
 }

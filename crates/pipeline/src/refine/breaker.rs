@@ -21,7 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// How long it is not said again that a version fails most of its events.
 const SAID_PAUSE: Duration = Duration::from_secs(60);
 
-/// The breakers of all versions: each with its settings and tables, for others may mend it.
+/// The breakers of all versions: each with its settings, secrets and tables, for others may mend it.
 #[derive(Debug, Default)]
 pub(super) struct Breakers(Mutex<HashMap<String, Breaker>>);
 

@@ -19,6 +19,14 @@ pub struct ChainSlot {
     pub canary: Option<Candidate>,
 }
 
+/// A function as a key has it.
+pub struct RecalledFunction<'k> {
+    pub name: &'k str,
+    pub version: &'k str,
+    /// As they were written, JSON text.
+    pub settings: &'k str,
+}
+
 /// A candidate beside the live one.
 #[derive(Clone)]
 pub struct Candidate {
@@ -49,19 +57,21 @@ impl FunctionChain {
         Self::new(functions.into_iter().map(|function| ChainSlot { function, canary: None }).collect())
     }
 
-    /// Makes a function chain again from its key, with the functions that `find` knows by name and version. Tables are not
-    /// kept: where a function had others, it gets those of now.
+    /// Makes a function chain again from its key, with the functions that `find` knows. Tables and values of secrets are not kept:
+    /// where a function had others, it gets those of now.
     ///
     /// # Errors
-    /// A version is gone; a sentence.
-    pub fn recalled(key: &str, find: &dyn Fn(&str, &str) -> Option<Arc<Function>>) -> Result<Self, String> {
+    /// A version is gone, or a secret; a sentence.
+    pub fn recalled(
+        key: &str,
+        find: &dyn Fn(&RecalledFunction<'_>) -> Result<Arc<Function>, String>,
+    ) -> Result<Self, String> {
         let slots: Vec<Value> =
             serde_json::from_str(key).map_err(|error| format!("{key} is no function chain: {error}"))?;
         let function = |named: &Value| {
             let text = |field: &str| named[field].as_str().unwrap_or_default();
             let (name, version, settings) = (text("name"), text("version"), text("settings"));
-            let found = find(name, version)
-                .ok_or_else(|| format!("version {version} of function {name} is gone; bring its component back"))?;
+            let found = find(&RecalledFunction { name, version, settings })?;
             if named["tables"].as_str().is_some_and(|tables| found.tables() != Some(tables)) {
                 tracing::warn!(
                     function = name,
@@ -70,8 +80,7 @@ impl FunctionChain {
                      them up in the tables of now"
                 );
             }
-            let same = found.settings_json() == settings;
-            Ok::<_, String>(if same { found } else { Arc::new(Function::clone(&found).with_settings(settings)) })
+            Ok::<_, String>(found)
         };
         let slot = |key: &Value| {
             let canary = match key["share"].as_u64() {
@@ -90,9 +99,13 @@ impl FunctionChain {
     /// The versions that the function chain with this key is made of.
     #[must_use]
     pub fn versions(key: &str) -> Vec<String> {
-        let slots: Vec<Value> = serde_json::from_str(key).unwrap_or_default();
-        let named = slots.iter().flat_map(|slot| [&slot["version"], &slot["canary"]["version"]]);
-        named.filter_map(|version| version.as_str().map(str::to_owned)).collect()
+        texts(key, "version")
+    }
+
+    /// The settings of its functions as they are written, each as JSON text.
+    #[must_use]
+    pub fn settings(key: &str) -> Vec<String> {
+        texts(key, "settings")
     }
 
     /// Whether it is made of the very same functions, tried in the same way.
@@ -141,6 +154,13 @@ impl FunctionChain {
     }
 }
 
+/// What a key has under a field of each function, candidates among them.
+fn texts(key: &str, field: &str) -> Vec<String> {
+    let slots: Vec<Value> = serde_json::from_str(key).unwrap_or_default();
+    let named = slots.iter().flat_map(|slot| [&slot[field], &slot["canary"][field]]);
+    named.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+}
+
 /// What tells functions apart whose events come out differently.
 fn named(function: &Function) -> Value {
     named_by(function.name(), function.version(), function.settings_json(), function.tables())
@@ -156,9 +176,9 @@ pub(super) fn named_by(name: &str, version: &str, settings: &str, tables: Option
     named
 }
 
-/// The key of a function by itself.
+/// What tells a function by itself from others, by the values of its secrets too. It is never kept.
 pub(super) fn key_of(function: &Function) -> String {
-    named(function).to_string()
+    format!("{} {}", function.revision(), named(function))
 }
 
 impl ChainSlot {
@@ -210,6 +230,7 @@ mod tests {
         slot["canary"] = named_by("f", "2", "{}", None);
         let key = json!([slot, named_by("g", "3", "{}", None)]).to_string();
         assert_eq!(FunctionChain::versions(&key), ["1", "2", "3"]);
+        assert_eq!(FunctionChain::settings(&key), ["{}"; 3]);
         assert_eq!(FunctionChain::versions("[]"), [""; 0]);
     }
 

@@ -1,15 +1,16 @@
 //! A function chain over the events of one source or one sync.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use tidegate_event::value::JsonObject;
-use tidegate_event::{Event, decode};
-use tidegate_state::{Charge, LoggedRun, QuarantineStage, Quarantined};
+use tidegate_event::{Event, Position, decode};
+use tidegate_state::{Charge, LoggedRun, OF_SEVERAL_DETAIL, QuarantineStage, Quarantined};
 use tidegate_wasm::function::{Function, FunctionRan, Lane, Outcome, RunContext, UnfinishedRun, Workers};
 
 use super::FunctionChain;
 use super::shadow::{Comparison, compare};
+use crate::tap::{ChosenListeners, EventHead, EventTaps, TapOutcome, TapPicks, TapStage};
 
 /// What a function chain made of a batch.
 #[derive(Debug, Default)]
@@ -26,6 +27,8 @@ pub struct ChainOutput {
     pub logs: Vec<LoggedRun>,
     /// What candidates would have done otherwise.
     pub comparisons: Vec<Comparison>,
+    /// Records of which there are several events.
+    multiplied: HashSet<Position>,
 }
 
 /// What stays the same whenever the same batch is run.
@@ -40,6 +43,74 @@ pub struct BatchContext {
     pub bytes: usize,
     /// When to say that it was quarantined, microseconds since the epoch.
     pub at_us: i64,
+    /// Who sees what each function makes of it, if anybody does.
+    pub tap: Option<FunctionTap>,
+}
+
+/// Where what functions make of events is offered.
+#[derive(Debug, Clone)]
+pub struct FunctionTap {
+    pub taps: EventTaps,
+    /// The sync whose functions run; none for those of a source.
+    pub sync: Option<Arc<str>>,
+}
+
+impl FunctionTap {
+    /// What is to be shown of what a function will make of these; `None` where nobody wants to see it.
+    fn pick(&self, function: &str, events: &[Event]) -> Option<FunctionPicks> {
+        let stage = TapStage::Function { name: function.to_owned(), sync: self.sync.clone() };
+        let picks = self.taps.pick(&stage, events.iter().map(Some))?;
+        let before = picks.places().filter_map(|at| Some((at, events.get(at)?.clone()))).collect();
+        Some(FunctionPicks { picks, before })
+    }
+}
+
+/// What is shown of what a function makes of a batch.
+struct FunctionPicks {
+    picks: TapPicks,
+    /// The events that are shown, as they were before, by their places.
+    before: BTreeMap<usize, Event>,
+}
+
+/// What is known of one event when the function has answered, and nothing has come of the answer yet.
+struct AnsweredEvent {
+    at: usize,
+    head: EventHead,
+    /// As it was before, where somebody is to see it.
+    before: Option<Event>,
+    chosen: ChosenListeners,
+    /// Why it was dropped.
+    reason: Option<String>,
+}
+
+impl FunctionPicks {
+    /// `event` is as the function has left it.
+    fn answered(&self, at: usize, event: &Event, outcome: &Outcome) -> AnsweredEvent {
+        let (reason, chosen) = match outcome {
+            Outcome::Drop(reason) => (Some(reason.clone()), self.picks.chosen_error(at, event)),
+            Outcome::Emit(events) if events.is_empty() => (None, self.picks.chosen_error(at, event)),
+            _ => (None, self.picks.chosen(at)),
+        };
+        let before = self.before.get(&at).cloned().or_else(|| chosen.is_anybody().then(|| event.clone()));
+        AnsweredEvent { at, head: EventHead::of(event), before, chosen, reason }
+    }
+
+    /// Shows what has come of the answer: what goes on, or the entry of the quarantine.
+    fn show(&self, answered: AnsweredEvent, after: &[Event], quarantined: Option<&Quarantined>) {
+        let AnsweredEvent { at, head, before, chosen, reason } = answered;
+        let texts = || after.iter().map(Event::to_json).collect::<Vec<String>>();
+        if let Some(entry) = quarantined {
+            let outcome = TapOutcome::Quarantined(entry.code.clone());
+            if let Some(before) = before.or_else(|| head.with_text(&entry.event)) {
+                self.picks.show(at, &before, &outcome, &texts);
+            }
+            return;
+        }
+        let Some(before) = before else { return };
+        let outcome =
+            if after.is_empty() { TapOutcome::Dropped(reason.unwrap_or_default()) } else { TapOutcome::Passed };
+        self.picks.give(chosen, &before, &outcome, &texts);
+    }
 }
 
 /// Events that go through a function chain together. A larger batch is cut, always at the same places, and its parts run beside
@@ -67,7 +138,7 @@ pub async fn chain_in_parts(
     loop {
         let part: Vec<Event> = rest.by_ref().take(PART_EVENTS).collect();
         let Some(first) = part.first() else { break };
-        let seed = seed.take().unwrap_or_else(|| first.id.position.bits() ^ u64::from(first.id.part).rotate_left(32));
+        let seed = seed.take().unwrap_or_else(|| seed_of(first));
         let own = BatchContext { seed, bytes: bytes_each * part.len(), ..batch.clone() };
         let function_chain = Arc::clone(function_chain);
         let lane = function_chain.lane();
@@ -84,6 +155,29 @@ pub async fn chain_in_parts(
         whole.append(part.await?);
     }
     Ok(whole)
+}
+
+/// The seed of a part of a batch that is not its first.
+fn seed_of(first: &Event) -> u64 {
+    first.id.position.bits() ^ u64::from(first.id.part).rotate_left(32)
+}
+
+/// The seed of the part that the event at this place of a batch is in.
+pub(super) fn seed_of_part(seed: u64, events: &[Event], at: usize) -> u64 {
+    match events.get(at / PART_EVENTS * PART_EVENTS) {
+        Some(first) if at >= PART_EVENTS => seed_of(first),
+        _ => seed,
+    }
+}
+
+/// Runs one function over one event, and counts nothing.
+pub(super) async fn one(function: &Function, event: Event, batch: &BatchContext) -> ChainOutput {
+    let (events, outcomes, _) = run(function, vec![event], batch).await;
+    let mut chain_output = ChainOutput::default();
+    for (event, outcome) in events.into_iter().zip(outcomes) {
+        apply(&mut chain_output, function, event, outcome, batch);
+    }
+    chain_output
 }
 
 impl ChainOutput {
@@ -116,7 +210,8 @@ impl ChainOutput {
 
 /// Runs `function_chain` in order over `events`, which come in log order and stay in it.
 pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &BatchContext) -> ChainOutput {
-    let mut chain_output = ChainOutput { events, ..ChainOutput::default() };
+    let multiplied = events.iter().filter(|event| event.id.part > 0).map(|event| event.id.position).collect();
+    let mut chain_output = ChainOutput { events, multiplied, ..ChainOutput::default() };
     for slot in function_chain.slots() {
         if chain_output.events.is_empty() {
             break;
@@ -124,6 +219,7 @@ pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &B
         let function = slot.choose(batch.seed);
         let candidate = slot.shadow().map(|candidate| (candidate, chain_output.events.clone()));
         let events = std::mem::take(&mut chain_output.events);
+        let picks = batch.tap.as_ref().and_then(|tap| tap.pick(function.name(), &events));
         let (events, outcomes, ran) = run(function, events, batch).await;
         if let Some((candidate, copies)) = candidate {
             let (theirs, their_outcomes, _) = run(candidate, copies, batch).await;
@@ -135,8 +231,13 @@ pub async fn chain(function_chain: &FunctionChain, events: Vec<Event>, batch: &B
             ));
         }
         note(&mut chain_output, function, &events, &outcomes, ran);
-        for (event, outcome) in events.into_iter().zip(outcomes) {
-            apply(&mut chain_output, function.name(), event, outcome, batch);
+        for (at, (event, outcome)) in events.into_iter().zip(outcomes).enumerate() {
+            let (passed, kept) = (chain_output.events.len(), chain_output.quarantined.len());
+            let answered = picks.as_ref().map(|picks| picks.answered(at, &event, &outcome));
+            apply(&mut chain_output, function, event, outcome, batch);
+            if let (Some(picks), Some(answered)) = (&picks, answered) {
+                picks.show(answered, &chain_output.events[passed..], chain_output.quarantined.get(kept));
+            }
         }
     }
     chain_output
@@ -210,16 +311,20 @@ fn note(
     });
 }
 
-fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outcome, batch: &BatchContext) {
+fn apply(chain_output: &mut ChainOutput, function: &Function, event: Event, outcome: Outcome, batch: &BatchContext) {
+    let name = function.name();
+    // The first of several has the number of the whole, and must be told from it.
+    let is_of_several = chain_output.multiplied.contains(&event.id.position);
     let quarantine = |code: &str, message: &str, event: &Event| Quarantined {
         id: event.id,
         stage: QuarantineStage::Function.as_str(),
         scope: batch.scope.to_string(),
         code: code.to_owned(),
-        message: format!("function {name}: {message}"),
+        // What is no event is perhaps quoted.
+        message: function.cleaned(&format!("function {name}: {message}")),
         event: event.to_json().into_bytes(),
         at_us: batch.at_us,
-        detail: None,
+        detail: is_of_several.then(|| OF_SEVERAL_DETAIL.to_owned()),
     };
     match outcome {
         Outcome::Keep => chain_output.events.push(event),
@@ -248,7 +353,12 @@ fn apply(chain_output: &mut ChainOutput, name: &str, event: Event, outcome: Outc
                 Ok(revised) if revised.is_empty() => {
                     *chain_output.dropped.entry(format!("{name}/emitted-nothing")).or_default() += 1;
                 }
-                Ok(revised) => chain_output.events.extend(revised),
+                Ok(revised) => {
+                    if revised.len() > 1 {
+                        chain_output.multiplied.insert(event.id.position);
+                    }
+                    chain_output.events.extend(revised);
+                }
                 // All or none: half a fan-out would be neither the event nor what the function meant.
                 Err(refusal) => chain_output.quarantined.push(quarantine(refusal.code, &refusal.message, &event)),
             }

@@ -5,17 +5,26 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tidegate_contract::{Action, Contract};
 use tidegate_dedup::{DedupIndex, Looked, Sighting};
-use tidegate_event::record::Record;
+use tidegate_event::record::{LoggedRecord, Record};
 use tidegate_event::time::{ReadAs, SENT_AT_READ_AS, TIMESTAMP_READ_AS};
-use tidegate_event::{Event, EventId, Position, ViolationRecord, decode, undecoded};
+use tidegate_event::{Event, EventId, Position, RetryMark, decode, undecoded};
 use tidegate_log::{LogDamage, LogEntry, ReadChunk};
 use tidegate_process::clock;
-use tidegate_state::{self as state, QuarantineStage, Quarantined, State};
+use tidegate_state::{
+    self as state, EndedRetry, FateTally, QuarantineStage, Quarantined, RangeCounts, RetryEnding, State, SubjectSet,
+    SuppressList, UNREADABLE_NAME, fate_hour,
+};
 
-use super::log_range::SourcePart;
+use super::judge_tally::JudgeTally;
+use super::judged::{Judged, judged};
+use super::left_out::{ErasedEntry, RecordVerdict, keep_times};
+use super::log_range::{RetriedRecord, SourcePart};
+use super::tapped_range::RangePicks;
 use super::{LogRange, RefineError, RuleSet};
+use crate::consents;
+use crate::fates::{key_of, key_of_entry};
+use crate::tap::EventTaps;
 
 /// A log range while it is being worked on.
 pub(super) struct RangeWork<'a> {
@@ -24,21 +33,17 @@ pub(super) struct RangeWork<'a> {
     log_range: LogRange,
     decoded: Vec<Decoded>,
     quarantined: Vec<Quarantined>,
+    /// Records whose events were forgotten, by offset.
+    erased: Vec<ErasedEntry>,
     tallies: HashMap<Arc<str>, JudgeTally>,
+    /// Where events are offered, if anybody listens.
+    taps: Option<EventTaps>,
+    /// What became of events that only one sync has not had, by its name.
+    of_syncs: HashMap<String, FateTally>,
 }
 
-/// What became of the events of one source.
-#[derive(Default)]
-struct JudgeTally {
-    accepted: u64,
-    duplicates: u64,
-    quarantined: u64,
-    violations: u64,
-    /// Events with a client's time that cannot be read: they bear the time of receipt, or one that was not corrected.
-    unreadable_times: u64,
-    /// What is undeclared and allowed, by name.
-    undeclared: HashMap<String, u64>,
-}
+/// The counter of duplicates of what is in quarantine: whoever sends it again does not mend it.
+const DUPLICATES_OF_QUARANTINED: &str = "duplicates of quarantined";
 
 /// Records that are worth a thread.
 const RECORDS_EACH_MIN: usize = 64;
@@ -49,18 +54,6 @@ fn spawned<'scope, T: Send + 'scope>(
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Option<std::thread::ScopedJoinHandle<'scope, T>> {
     std::thread::Builder::new().name("refine".into()).spawn_scoped(scope, work).ok()
-}
-
-/// Names counted in one log range; what comes beyond is counted together.
-const UNDECLARED_MAX: usize = 1_000;
-
-impl JudgeTally {
-    fn undeclared(&mut self, names: Vec<String>) {
-        for name in names {
-            let has_room = self.undeclared.len() < UNDECLARED_MAX || self.undeclared.contains_key(&name);
-            *self.undeclared.entry(if has_room { name } else { "others".to_owned() }).or_default() += 1;
-        }
-    }
 }
 
 fn time_is_unreadable(event: &Event) -> bool {
@@ -77,11 +70,65 @@ struct Decoded {
     /// The `messageId`; the bytes themselves for what has none.
     id: Vec<u8>,
     event: Result<Event, Quarantined>,
+    /// What it was in quarantine, when it is a retry.
+    retry: Option<RecordRetry>,
+}
+
+/// A [`RetryMark`] that owns its texts.
+struct RecordRetry {
+    position: Position,
+    part: u32,
+    attempt: u32,
+    stage: String,
+    scope: String,
+    for_sync: String,
+}
+
+impl RecordRetry {
+    fn of(mark: RetryMark<'_>) -> Self {
+        let RetryMark { position, part, attempt, stage, scope, for_sync } = mark;
+        let [stage, scope, for_sync] = [stage, scope, for_sync].map(str::to_owned);
+        Self { position, part, attempt, stage, scope, for_sync }
+    }
+
+    fn mark(&self) -> RetryMark<'_> {
+        RetryMark {
+            position: self.position,
+            part: self.part,
+            attempt: self.attempt,
+            stage: &self.stage,
+            scope: &self.scope,
+            for_sync: &self.for_sync,
+        }
+    }
+
+    /// For whom the record at `offset` is.
+    fn record(&self, offset: u64) -> RetriedRecord {
+        let for_sync = (!self.for_sync.is_empty()).then(|| Arc::from(self.for_sync.as_str()));
+        RetriedRecord { offset, for_sync, parts: self.mark().parts() }
+    }
 }
 
 impl Decoded {
     fn sighting(&self) -> Sighting<'_> {
         Sighting { source: &self.source, message_id: &self.id, received_at_us: self.received_at_us }
+    }
+
+    /// The event, where whoever listens may see what becomes of it.
+    fn listened(&self, verdict: RecordVerdict) -> Option<&Event> {
+        let is_seen = match verdict {
+            RecordVerdict::GoesOn => true,
+            RecordVerdict::Duplicate => self.retry.is_none(),
+            RecordVerdict::Suppressed | RecordVerdict::Expired => false,
+        };
+        self.event.as_ref().ok().filter(|_| is_seen)
+    }
+
+    fn is_about(&self, subjects: &SubjectSet) -> bool {
+        match &self.event {
+            Ok(event) => subjects.holds(&event.body),
+            Err(entry) => subjects.holds_text(&entry.event),
+        }
     }
 }
 
@@ -99,7 +146,10 @@ impl<'a> RangeWork<'a> {
             log_range: LogRange { range, ..LogRange::default() },
             decoded: Vec::new(),
             quarantined: Vec::new(),
+            erased: Vec::new(),
             tallies: HashMap::new(),
+            taps: None,
+            of_syncs: HashMap::new(),
         };
         let mut work = empty(range);
         for damage in &chunk.damage {
@@ -132,8 +182,18 @@ impl<'a> RangeWork<'a> {
         for entry in records {
             // What is shared counts for each: each event gets a copy of it.
             self.log_range.log_bytes += entry.shared.len() + entry.own.len();
-            match Record::read(&entry.shared, &entry.own) {
-                Ok(record) => self.decode(entry.offset, &record),
+            if let Some(erased) = ErasedEntry::of(entry) {
+                match erased {
+                    Ok(erased) => self.erased.push(erased),
+                    Err(error) => self.quarantine_log(entry.offset, "unreadable-record", error.to_string(), b""),
+                }
+                continue;
+            }
+            match LoggedRecord::read(&entry.shared, &entry.own) {
+                Ok(read) => {
+                    let mark = RetryMark::split(&entry.own).and_then(|(mark, _)| mark);
+                    self.decode(entry.offset, &read.record(), mark.map(RecordRetry::of));
+                }
                 Err(error) => self.quarantine_log(entry.offset, "unreadable-record", error.to_string(), &entry.own),
             }
         }
@@ -144,6 +204,7 @@ impl<'a> RangeWork<'a> {
         self.log_range.log_bytes += part.log_range.log_bytes;
         self.decoded.extend(part.decoded);
         self.quarantined.extend(part.quarantined);
+        self.erased.extend(part.erased);
     }
 
     /// Records that were accepted and cannot be read: one entry with their bounds.
@@ -196,7 +257,7 @@ impl<'a> RangeWork<'a> {
         EventId::new(Position::new(self.partition, offset), 0)
     }
 
-    fn decode(&mut self, offset: u64, record: &Record<'_>) {
+    fn decode(&mut self, offset: u64, record: &Record<'_>, retry: Option<RecordRetry>) {
         let source = match self.rules.sources.get_key_value(record.source) {
             Some((source, _)) => Arc::clone(source),
             None => Arc::from(record.source),
@@ -210,16 +271,15 @@ impl<'a> RangeWork<'a> {
                     scope: source.to_string(),
                     code: refusal.code.to_owned(),
                     message: refusal.message,
-                    event: undecoded::without_write_key(record.event),
+                    event: undecoded::kept(record),
                     at_us: record.received_at_us,
                     detail: undecoded::beside(record),
                 };
-                // No id: a retry of the same bytes is the same event.
-                ([b"\0raw", record.event].concat(), Err(entry))
+                (undecoded::identity(record), Err(entry))
             }
         };
         let received_at_us = record.received_at_us;
-        self.decoded.push(Decoded { offset, source, received_at_us, id, event });
+        self.decoded.push(Decoded { offset, source, received_at_us, id, event, retry });
     }
 
     /// Which of the ids were seen within the window before.
@@ -235,23 +295,105 @@ impl<'a> RangeWork<'a> {
         Ok(())
     }
 
-    /// The first time: finds duplicates; keeps them, what is quarantined and the refine cursor in one transaction. The
-    /// dedup index learns of the range behind it, and so never knows more than the state.
-    pub(super) fn refine_first(mut self, state: &mut State, dedup: &mut DedupIndex) -> Result<LogRange, RefineError> {
+    /// The first time: finds duplicates and who is left out; keeps them, what is quarantined and the refine cursor in one transaction.
+    /// The dedup index learns of the range behind it, and so never knows more than the state.
+    pub(super) fn refine_first(
+        mut self,
+        state: &mut State,
+        dedup: &mut DedupIndex,
+        (suppressed, taps): (&mut SuppressList, &EventTaps),
+    ) -> Result<LogRange, RefineError> {
+        self.taps = taps.listened();
         let looked = self.look(dedup)?;
+        let mut seen = looked.is_duplicate.clone();
+        let mut taken_twice = Vec::new();
+        let mut verdicts = Vec::with_capacity(seen.len());
         let mut stage = state.stage()?;
-        for (decoded, seen) in self.decoded.iter().zip(&looked.is_duplicate) {
-            if *seen {
+        stage.follow_suppressed(suppressed)?;
+        for (decoded, seen) in self.decoded.iter().zip(&mut seen) {
+            if let Some(retry) = &decoded.retry {
+                // It was seen before, when it went into quarantine. What counts is whether it is still there.
+                let mark = retry.mark();
+                let is_taken = stage.take_retried(decoded.offset, &mark)?;
+                // What cannot be decoded yet is known by its bytes, which were seen then too.
+                let is_known = *seen && mark.minds_duplicates() && decoded.event.is_ok();
+                if is_taken && is_known {
+                    stage.count(&decoded.source, "duplicates", 1)?;
+                    stage.end_retries(&[EndedRetry { offset: decoded.offset, by: RetryEnding::Duplicate }])?;
+                    taken_twice.push(decoded);
+                }
+                *seen = !is_taken || is_known;
+            } else if *seen
+                && let Ok(event) = &decoded.event
+                && stage.is_quarantined(event.message_id())?
+            {
+                stage.count(&decoded.source, DUPLICATES_OF_QUARANTINED, 1)?;
+            }
+            verdicts.push(if *seen {
                 stage.duplicate(decoded.offset)?;
+                RecordVerdict::Duplicate
+            } else if decoded.is_about(&suppressed.subjects) {
+                stage.suppress(decoded.offset)?;
+                if decoded.retry.is_some() {
+                    stage.end_retries(&[EndedRetry { offset: decoded.offset, by: RetryEnding::Suppressed }])?;
+                }
+                RecordVerdict::Suppressed
+            } else {
+                RecordVerdict::GoesOn
+            });
+        }
+        for (decoded, verdict) in self.decoded.iter().zip(&verdicts) {
+            if let (RecordVerdict::GoesOn, Ok(event)) = (verdict, &decoded.event) {
+                consents::note(&mut stage, event, &self.rules.consents)?;
             }
         }
-        self.finish(&looked.is_duplicate);
+        // The entry is gone, and its event is a duplicate now.
+        let mut duplicates: HashMap<Arc<str>, FateTally> = HashMap::new();
+        for decoded in taken_twice {
+            if let Ok(event) = &decoded.event {
+                let for_sync = decoded.retry.as_ref().map(|retry| &retry.for_sync).filter(|sync| !sync.is_empty());
+                let tally = match for_sync {
+                    Some(sync) => self.of_syncs.entry(sync.clone()).or_default(),
+                    None => duplicates.entry(Arc::clone(&decoded.source)).or_default(),
+                };
+                tally.add(key_of(event), |counts| {
+                    counts.came += 1;
+                    counts.duplicates += 1;
+                });
+            }
+        }
+        // What was forgotten before it was refined is counted, and goes nowhere.
+        for erased in std::mem::take(&mut self.erased) {
+            stage.suppress(erased.offset)?;
+            if erased.was_retry {
+                // As of any retry whose entry is not taken out for it: it is counted where it came first.
+                continue;
+            }
+            self.tally(&erased.source).erased(&erased);
+        }
+        self.finish(&verdicts, true);
+        for (source, tally) in &duplicates {
+            self.tally(source).fates.append(tally);
+        }
         for entry in &self.quarantined {
             stage.quarantine(entry)?;
         }
+        for (sync, tally) in &self.of_syncs {
+            stage.sync_fates(sync, tally)?;
+        }
         for (source, tally) in &self.tallies {
+            let counts = RangeCounts {
+                accepted: tally.accepted + tally.retried,
+                duplicates: tally.duplicates,
+                suppressed: tally.suppressed + tally.expired,
+                quarantined: tally.quarantined,
+                judged: tally.judged,
+            };
+            stage.source_fates(source, &self.log_range.range, (counts, &tally.fates))?;
             stage.count(source, "accepted", tally.accepted)?;
+            stage.count(source, "retried", tally.retried)?;
             stage.count(source, "duplicates", tally.duplicates)?;
+            stage.count(source, "suppressed", tally.suppressed)?;
             stage.count(source, "quarantined", tally.quarantined)?;
             stage.count(source, "violations", tally.violations)?;
             stage.count(source, "unreadable times", tally.unreadable_times)?;
@@ -269,36 +411,85 @@ impl<'a> RangeWork<'a> {
 
     /// Once more, for a sync that lags, by the rules of then: the same verdicts, nothing written.
     pub(super) fn refine_again(mut self, state: &State) -> Result<LogRange, RefineError> {
-        let duplicates = state.duplicates_in(&self.log_range.range)?;
-        let seen: Vec<bool> =
-            self.decoded.iter().map(|decoded| duplicates.binary_search(&decoded.offset).is_ok()).collect();
-        self.finish(&seen);
+        let range = &self.log_range.range;
+        let (duplicates, suppressed) = (state.duplicates_in(range)?, state.suppressed_in(range)?);
+        let again = |offset| RecordVerdict::again(offset, (duplicates.as_slice(), suppressed.as_slice()));
+        let verdicts: Vec<RecordVerdict> = self.decoded.iter().map(|decoded| again(decoded.offset)).collect();
+        self.erased.retain(|erased| again(erased.offset) == RecordVerdict::GoesOn);
+        self.finish(&verdicts, false);
         Ok(self.log_range)
     }
 
-    /// Judges what is no duplicate; what goes on is parted by source.
-    fn finish(&mut self, seen: &[bool]) {
+    /// Judges what goes on by those verdicts; what goes on is parted by source. What became of events is counted the first time.
+    fn finish(&mut self, verdicts: &[RecordVerdict], is_first: bool) {
         let mut groups: Vec<(Arc<str>, Vec<Event>)> = Vec::new();
         let mut group_of: HashMap<Arc<str>, usize> = HashMap::new();
-        for (decoded, seen) in std::mem::take(&mut self.decoded).into_iter().zip(seen) {
-            let tally = self.tally(&decoded.source);
-            tally.accepted += 1;
-            if *seen {
-                tally.duplicates += 1;
+        let listened = self.decoded.iter().zip(verdicts).map(|(decoded, verdict)| decoded.listened(*verdict));
+        let picks = RangePicks::of(self.taps.as_ref(), listened);
+        for (at, (decoded, verdict)) in std::mem::take(&mut self.decoded).into_iter().zip(verdicts).enumerate() {
+            // One that was taken out of the quarantine before is counted where it was.
+            if *verdict == RecordVerdict::Duplicate && decoded.retry.is_some() {
                 continue;
+            }
+            if let Some(retry) = &decoded.retry {
+                self.log_range.retried.push(retry.record(decoded.offset));
+            }
+            // An event that only one sync has not had is of that one's counts: the source has it already.
+            let only_for = decoded.retry.as_ref().map(|retry| retry.for_sync.clone()).filter(|sync| !sync.is_empty());
+            let tally = self.tally(&decoded.source);
+            *(if decoded.retry.is_some() { &mut tally.retried } else { &mut tally.accepted }) += 1;
+            if is_first && only_for.is_none() {
+                tally.came(decoded.event.as_ref().ok(), decoded.received_at_us, *verdict);
+            }
+            match verdict {
+                RecordVerdict::GoesOn => {}
+                // Nothing of it was decoded.
+                RecordVerdict::Expired => continue,
+                RecordVerdict::Duplicate => {
+                    tally.duplicates += 1;
+                    if let Ok(event) = &decoded.event {
+                        picks.repeats(at, event);
+                    }
+                    continue;
+                }
+                RecordVerdict::Suppressed => {
+                    tally.suppressed += 1;
+                    if is_first && let Some(sync) = only_for {
+                        let unreadable = (fate_hour(decoded.received_at_us), UNREADABLE_NAME);
+                        let key = decoded.event.as_ref().map_or(unreadable, key_of);
+                        self.of_syncs.entry(sync).or_default().add(key, |counts| {
+                            counts.came += 1;
+                            counts.suppressed += 1;
+                        });
+                    }
+                    continue;
+                }
             }
             let event = match decoded.event {
                 Ok(event) => event,
                 Err(entry) => {
                     tally.quarantined += 1;
                     self.quarantined.push(entry);
+                    if is_first {
+                        self.stopped(&decoded.source, only_for);
+                    }
                     continue;
                 }
             };
             if time_is_unreadable(&event) {
                 self.tally(&decoded.source).unreadable_times += 1;
             }
-            let Some(event) = self.judge(event) else { continue };
+            let before = picks.before(at, &event);
+            let judged = self.judge(event);
+            if let Some(before) = before {
+                picks.judged(before, judged.as_ref(), self.quarantined.last());
+            }
+            let Some(event) = judged else {
+                if is_first {
+                    self.stopped(&decoded.source, only_for);
+                }
+                continue;
+            };
             let at = match group_of.entry(Arc::clone(&decoded.source)) {
                 Entry::Occupied(at) => *at.get(),
                 Entry::Vacant(vacant) => {
@@ -308,7 +499,26 @@ impl<'a> RangeWork<'a> {
             };
             groups[at].1.push(event);
         }
+        for (source, events) in &groups {
+            self.tally(source).judged = events.len() as u64;
+        }
         self.log_range.parts = groups.into_iter().map(|(source, events)| SourcePart::new(source, events)).collect();
+        keep_times(&mut self.log_range.parts, &self.erased);
+    }
+
+    /// Counts that the last event that was quarantined goes no further.
+    fn stopped(&mut self, source: &Arc<str>, only_for: Option<String>) {
+        let Some((hour, name)) = self.quarantined.last().map(key_of_entry) else { return };
+        match only_for {
+            Some(sync) => self.of_syncs.entry(sync).or_default().add((hour, &name), |counts| {
+                counts.came += 1;
+                counts.quarantined += 1;
+            }),
+            None => self.tally(source).fates.add((hour, &name), |counts| {
+                counts.went_on -= 1;
+                counts.quarantined += 1;
+            }),
+        }
     }
 
     /// The contract's verdict; `None` when the event goes no further.
@@ -335,101 +545,5 @@ impl<'a> RangeWork<'a> {
     }
 }
 
-/// What a contract made of an event.
-#[derive(Debug)]
-pub struct Judged {
-    /// As it goes on; `None` when it goes no further.
-    pub event: Option<Event>,
-    pub violation: Option<ViolationRecord>,
-    pub quarantined: Option<Quarantined>,
-    /// What is undeclared and allowed, by name.
-    pub undeclared: Vec<String>,
-}
-
-/// Judges one event by the contract of its source.
-#[must_use]
-pub fn judged(contract: &Contract, mut event: Event) -> Judged {
-    let verdict = contract.judge(event.kind, &mut event.body);
-    let undeclared = verdict.undeclared;
-    let Some(violation) = verdict.violation else {
-        return Judged { event: Some(event), violation: None, quarantined: None, undeclared };
-    };
-    let code = if violation.has_undeclared_schema {
-        "undeclared-event"
-    } else if violation.has_schema_violated {
-        "schema-violation"
-    } else {
-        "undeclared-field"
-    };
-    let blocked = verdict.action == Action::Block;
-    let quarantined = blocked.then(|| Quarantined {
-        id: event.id,
-        stage: QuarantineStage::Contract.as_str(),
-        scope: event.source.to_string(),
-        code: code.to_owned(),
-        message: violation.violations.join("; "),
-        event: violation.payload.clone().into_bytes(),
-        at_us: event.received_at_us,
-        detail: None,
-    });
-    let record = ViolationRecord {
-        source: Arc::clone(&event.source),
-        position: event.id.position,
-        message_id: event.message_id().to_owned(),
-        received_at_us: event.received_at_us,
-        payload: violation.payload,
-        event_name: violation.event_name,
-        event_type: violation.event_type,
-        schema_version: violation.schema_version,
-        has_undeclared_schema: violation.has_undeclared_schema,
-        has_undeclared_fields: violation.has_undeclared_fields,
-        has_schema_violated: violation.has_schema_violated,
-        violations: violation.violations,
-    };
-    Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::refine::tests::written;
-
-    /// Events, some that cannot be decoded, and bytes that are no record.
-    fn chunk(records: u64) -> ReadChunk {
-        let event = |offset: u64| match offset % 7 {
-            3 => b"{\"type\":7}".to_vec(),
-            _ => format!(r#"{{"type":"track","event":"E","messageId":"m{offset}"}}"#).into_bytes(),
-        };
-        let entry = |offset: u64| {
-            let (shared, mut own) = written(&event(offset));
-            if offset % 11 == 5 {
-                own.truncate(1);
-            }
-            LogEntry { offset, shared: shared.into(), own: own.into() }
-        };
-        ReadChunk { records: (0..records).map(entry).collect(), damage: Vec::new(), next: records }
-    }
-
-    #[test]
-    fn on_any_number_of_threads_the_same_is_read_in_the_same_order() {
-        let rules = RuleSet::default();
-        for records in [0, 1, 63, 64, 65, 1_000] {
-            let chunk = chunk(records);
-            let seen = |threads| {
-                let work = RangeWork::new(&rules, (0, 0..records), &chunk, threads);
-                let decoded: Vec<_> = work
-                    .decoded
-                    .iter()
-                    .map(|decoded| (decoded.offset, decoded.id.clone(), decoded.event.as_ref().ok().cloned()))
-                    .collect();
-                let quarantined: Vec<_> = work.quarantined.iter().map(|entry| entry.id).collect();
-                (decoded, quarantined, work.log_range.log_bytes)
-            };
-            let one = seen(1);
-            assert_eq!(one.0.len() + one.1.len(), usize::try_from(records).unwrap());
-            for threads in [2, 3, 16] {
-                assert!(seen(threads) == one, "{records} records on {threads} threads");
-            }
-        }
-    }
-}
+mod tests;

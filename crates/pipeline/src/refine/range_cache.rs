@@ -146,6 +146,11 @@ impl Askers {
         self.of.remove(&id);
     }
 
+    /// Whether anybody will ask for this offset next.
+    pub(super) fn will_ask_for(&self, offset: u64) -> bool {
+        self.of.values().any(|asker| asker.next == offset)
+    }
+
     /// Whether anybody but `id` who is waited for will ask for one of these offsets next.
     pub(super) fn need(&self, ranges: &[Range<u64>], id: Option<AskerId>, now: Instant) -> bool {
         let mut others = self.of.iter().filter(|(other, _)| Some(**other) != id).map(|(_, asker)| asker);

@@ -3,7 +3,7 @@
 //! The state keeps the number with each log range and the contracts by their content, so that a log range which is refined
 //! again is judged as it was.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ pub struct RuleSet {
     pub sources: HashMap<Arc<str>, SourceRules>,
     /// The functions of each sync.
     pub syncs: HashMap<Arc<str>, Arc<FunctionChain>>,
+    /// Categories of consent that any sync asks for.
+    pub consents: BTreeSet<String>,
 }
 
 /// What happens to the events of one source.
@@ -76,7 +78,8 @@ impl RuleSet {
             })?;
             sources.insert(source.into(), SourceRules { contract: Some(Arc::new(contract)), ..SourceRules::default() });
         }
-        Ok(Self { revision, contracts_sha256: Some(text.sha256().into()), sources, syncs: HashMap::new() })
+        let contracts_sha256 = Some(text.sha256().into());
+        Ok(Self { revision, contracts_sha256, sources, ..Self::default() })
     }
 }
 

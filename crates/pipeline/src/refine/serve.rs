@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{LogRange, RangeRequest, RefineError, RefineRequest, Refiner};
+use super::{LogRange, RangeManner, RangeRequest, RefineError, RefineRequest, Refiner};
 
 /// A request that waits.
 struct WaitingRequest {
@@ -34,7 +34,10 @@ impl Refiner {
                 biased;
                 request = asked.recv() => match request {
                     Some(RefineRequest::Range(request)) => waiting.push(WaitingRequest { request, held_until: None }),
-                    Some(RefineRequest::Gone(asker)) => self.askers.forget(asker),
+                    Some(RefineRequest::Gone(asker)) => {
+                        self.askers.forget(asker);
+                        self.close_left_places();
+                    }
                     None => return,
                 },
                 changed = committed.changed(), if is_at_end => if changed.is_err() { return },
@@ -72,6 +75,7 @@ impl Refiner {
                 Ok(Found::Range(log_range)) => {
                     self.handed_to = self.handed_to.max(log_range.range.end);
                     self.askers.got(request.asker, log_range.range.end, Instant::now());
+                    self.close_left_places();
                     Ok(log_range)
                 }
                 Err(error) => Err(error),
@@ -84,8 +88,12 @@ impl Refiner {
 
     /// The log range that a request asks for: remembered, computed again, or refined now.
     fn find(&mut self, request: &RangeRequest, held: Option<Instant>, now: Instant) -> Result<Found, RefineError> {
-        let RangeRequest { from, asker, afresh, .. } = *request;
-        if !afresh && let Some(log_range) = self.latest.find(from).or_else(|| self.earlier.find(from)) {
+        let RangeRequest { from, asker, manner, .. } = *request;
+        let remembered = self.latest.find(from).or_else(|| self.earlier.find(from));
+        if manner == RangeManner::Remembered
+            && let Some(log_range) = remembered
+            && log_range.erasures == self.log.erasures()
+        {
             return Ok(Found::Range(log_range));
         }
         if from < self.refined_to {
@@ -114,15 +122,15 @@ impl Refiner {
         held: Option<Instant>,
         now: Instant,
     ) -> Result<Found, RefineError> {
-        let RangeRequest { from, asker, afresh, .. } = *request;
-        if afresh {
-            return self.again(from).map(Found::Range);
+        let RangeRequest { from, asker, manner, .. } = *request;
+        if manner != RangeManner::Remembered {
+            return self.again(from, manner).map(Found::Range);
         }
         let is_shared = self.askers.follow(from, asker, now);
         if is_shared && let Some(until) = self.askers.hold(&self.earlier, asker, held, now) {
             return Ok(Found::Held(until));
         }
-        let log_range = self.again(from)?;
+        let log_range = self.again(from, manner)?;
         if is_shared {
             self.earlier.insert(&log_range, now);
         }

@@ -56,6 +56,7 @@ pub(super) fn compare(live: &Function, candidate: &Function, ours: Side<'_>, the
         if found.samples.len() < SAMPLES_MAX {
             let mut fields = Vec::new();
             differences("", &us, &them, &mut fields);
+            let fields = fields.iter().map(|field| candidate.cleaned(&live.cleaned(field))).collect();
             found.samples.push((our_event.message_id().to_owned(), fields));
         }
     }

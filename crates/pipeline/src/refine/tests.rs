@@ -55,6 +55,8 @@ impl Rig {
             workers: pool.workers(),
             recall: Arc::new(|_: &str| Err("nothing was live".to_owned())),
             handed_to: HashMap::new(),
+            taps: EventTaps::default(),
+            metrics: EngineMetrics::default(),
         };
         let (handle, thread) = refiner.run(functions, open()).unwrap();
         Self { handle, log, rules, thread, _pool: pool, dir }
@@ -87,6 +89,23 @@ impl Rig {
         let sources = HashMap::from([("web".into(), SourceRules { functions, ..SourceRules::default() })]);
         self.rules.send_replace(Arc::new(RuleSet { sources, ..RuleSet::default() }));
         key
+    }
+
+    /// Files of the log that this process has open.
+    fn open_segments(&self) -> usize {
+        let log = self.dir.path().join("log").canonicalize().unwrap();
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        files.filter(|file| file.starts_with(&log) && file.extension().is_some_and(|found| found == "log")).count()
+    }
+
+    /// One more record, of this event.
+    pub(crate) async fn append_event(&self, event: &str) {
+        let (shared, own) = written(event.as_bytes());
+        let mut frames = Frames::with_capacity(shared.len() + own.len());
+        frames.begin(|out| out.extend(shared));
+        frames.push(|out| out.extend(own));
+        self.log.append_in_lane(0, frames).await.unwrap();
     }
 
     async fn append(&self, ranges: Range<usize>) {
@@ -191,6 +210,34 @@ fn those_who_lag_together_share_what_is_refined_again() {
         let of_a = a.refined("web", EACH as u64).await.unwrap();
         let of_b = b.refined("web", EACH as u64).await.unwrap();
         assert!(is_shared(&of_a, &of_b));
+    });
+}
+
+#[test]
+fn a_place_in_the_log_is_kept_open_for_whoever_lags_and_closed_when_they_have_caught_up_or_are_gone() {
+    run(async {
+        let rig = Rig::with(8).await;
+        let at = |range: usize| (range * EACH) as u64;
+        let ahead = rig.handle.for_sync();
+        for range in 0..8 {
+            ahead.refined("web", at(range)).await.unwrap();
+        }
+        let before = rig.open_segments();
+        let late = rig.handle.for_sync();
+        for range in 0..5 {
+            late.refined("web", at(range)).await.unwrap();
+            assert_eq!(rig.open_segments(), before + 1, "it reads on where it is");
+        }
+        // What comes now is remembered, and nobody reads it from the log again.
+        late.refined("web", at(5)).await.unwrap();
+        assert_eq!(rig.open_segments(), before, "it has caught up");
+        let gone = rig.handle.for_sync();
+        gone.refined("web", 0).await.unwrap();
+        assert_eq!(rig.open_segments(), before + 1);
+        drop(gone);
+        while rig.open_segments() > before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     });
 }
 

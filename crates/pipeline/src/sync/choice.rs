@@ -2,6 +2,9 @@
 
 use tidegate_event::Event;
 use tidegate_event::value::{JsonObject, Value};
+use tidegate_state::{KnownConsent, SaidBy};
+
+use crate::consents::{preferences, says};
 
 /// Whether `integrations` of an event lets it go to a destination with one of these [`spelling`]s. `All` says what holds
 /// for destinations that it does not name; `false` alone forbids (and its text, for a pixel has no other values), `null` says
@@ -47,30 +50,49 @@ pub struct Consent {
 }
 
 impl Consent {
-    /// Whether the event's `context.consent.categoryPreferences` allow it. Only `true` is consent, and its text.
-    pub(super) fn allows(&self, event: &Event) -> bool {
-        if self.categories.is_empty() {
-            return true;
+    /// Whether the event's `context.consent.categoryPreferences` allow it, and what is `known` of its person. Only `true` is consent, and its
+    /// text.
+    pub(super) fn allows(&self, event: &Event, known: &[KnownConsent]) -> bool {
+        let own = (&event.body, event.received_at_us);
+        self.categories.iter().all(|category| verdict(category, own, known).unwrap_or(self.without))
+    }
+
+    /// Whether consent to any of the categories is denied, by the event with this body or by what is `known` of its person. That nobody says
+    /// anything is no denial.
+    #[must_use]
+    pub fn is_denied(&self, body: &JsonObject, received_at_us: i64, known: &[KnownConsent]) -> bool {
+        self.categories.iter().any(|category| verdict(category, (body, received_at_us), known) == Some(false))
+    }
+}
+
+/// What is to be held of consent to a category, for an event with this body.
+fn verdict(category: &str, (body, received_at_us): (&JsonObject, i64), known: &[KnownConsent]) -> Option<bool> {
+    let own = preferences(body).and_then(|preferences| preferences.get(category)).map(|value| says(value, true));
+    newest((own, received_at_us), known.iter().filter(|known| known.category == category))
+}
+
+/// What is to be held of an event's own word, and of what else is known of its person. Who denies it in the event itself has denied it for that
+/// event; what an operator denies is denied; otherwise what was said last counts. `None` where nobody has said anything.
+fn newest<'k>(
+    (own, received_at_us): (Option<bool>, i64),
+    known: impl Iterator<Item = &'k KnownConsent>,
+) -> Option<bool> {
+    if own == Some(false) {
+        return own;
+    }
+    let mut newest: Option<&KnownConsent> = None;
+    for one in known {
+        if one.by == SaidBy::Operator && !one.is_granted {
+            return Some(false);
         }
-        let preferences = preferences(event);
-        self.categories.iter().all(|category| match preferences.and_then(|preferences| preferences.get(category)) {
-            None => self.without,
-            Some(value) => says(value, true),
-        })
+        if newest.is_none_or(|before| before.at_us <= one.at_us) {
+            newest = Some(one);
+        }
     }
-}
-
-/// Whether `value` is `truth`, or its text: the values of a pixel are texts.
-fn says(value: &Value, truth: bool) -> bool {
-    match value {
-        Value::Bool(is) => *is == truth,
-        Value::String(text) => text.eq_ignore_ascii_case(if truth { "true" } else { "false" }),
-        _ => false,
+    match newest {
+        Some(known) if own.is_none() || known.at_us >= received_at_us => Some(known.is_granted),
+        Some(_) | None => own,
     }
-}
-
-fn preferences(event: &Event) -> Option<&JsonObject> {
-    event.body.get("context")?.get("consent")?.get("categoryPreferences")?.as_object()
 }
 
 #[cfg(test)]
@@ -134,9 +156,29 @@ mod tests {
             ("[]", true, false),
         ] {
             let event = event(&format!(r#"{{"context":{{"consent":{{"categoryPreferences":{preferences}}}}}}}"#));
-            assert_eq!(consent(true).allows(&event), open, "{preferences}");
-            assert_eq!(consent(false).allows(&event), closed, "{preferences}");
+            assert_eq!(consent(true).allows(&event, &[]), open, "{preferences}");
+            assert_eq!(consent(false).allows(&event, &[]), closed, "{preferences}");
         }
-        assert!(Consent::default().allows(&event("{}")) && !consent(false).allows(&event("{}")));
+        assert!(Consent::default().allows(&event("{}"), &[]) && !consent(false).allows(&event("{}"), &[]));
+    }
+
+    #[test]
+    fn what_was_said_last_counts_but_for_what_the_event_or_an_operator_denies() {
+        let known = |is_granted, at_us, by| KnownConsent { category: "Ads".to_owned(), is_granted, at_us, by };
+        let (operator, event) = (SaidBy::Operator, SaidBy::Event);
+        for (own, known, held) in [
+            (None, vec![], None),
+            (Some(true), vec![], Some(true)),
+            (Some(true), vec![known(false, 4, event)], Some(true)),
+            (Some(true), vec![known(false, 5, event)], Some(false)),
+            (Some(true), vec![known(false, 9, event)], Some(false)),
+            (Some(true), vec![known(false, 4, operator)], Some(false)),
+            (Some(true), vec![known(false, 7, event), known(true, 8, event)], Some(true)),
+            (Some(false), vec![known(true, 9, operator)], Some(false)),
+            (None, vec![known(false, 4, event)], Some(false)),
+            (None, vec![known(true, 4, event)], Some(true)),
+        ] {
+            assert_eq!(newest((own, 5), known.iter()), held, "{own:?} {known:?}");
+        }
     }
 }

@@ -6,12 +6,14 @@ use tidegate_event::destination::Batch;
 use tidegate_event::{Event, Position};
 use tidegate_log::Log;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::Quarantined;
+use tidegate_state::{BatchFates, EndedRetry, FateCounts, Quarantined};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Mapping, SyncFilter, SyncSettings};
-use crate::refine::{self, BatchContext, Refined, RefinerHandle};
+use super::{FilteredBy, Mapping, SyncFilter, SyncSettings};
+use crate::fates::{FateInputs, key_of, key_of_entry, made};
+use crate::refine::{self, BatchContext, FunctionTap, OpenRetries, Refined, RefinerHandle};
+use crate::tap::{EventTaps, TapOutcome, TapPicks, TapStage};
 
 /// A batch, and what was quarantined or left out of it on its way.
 #[derive(Debug, Default)]
@@ -19,11 +21,35 @@ pub struct GatheredBatch {
     pub(super) batch: Batch,
     pub(super) quarantined: Vec<Quarantined>,
     pub(super) filtered: u64,
+    /// What became of its events, where the destination takes all that it is handed.
+    pub(super) fates: BatchFates,
+    /// Retried events that are for this sync alone, of which nothing goes on.
+    pub(super) ended_retries: Vec<EndedRetry>,
+    pub(super) consents: JudgedConsents,
+}
+
+/// By which consent events of a batch were let through.
+#[derive(Debug, Default)]
+pub(super) struct JudgedConsents {
+    /// How often what is known had changed by then; `None` where the sync asks for no consent.
+    pub(super) generation: Option<u64>,
+    /// As they were before functions and mapping.
+    pub(super) events: Vec<Arc<Event>>,
+}
+
+impl GatheredBatch {
+    /// Takes note of the retried events that are still open at the end.
+    fn end(&mut self, open: OpenRetries) {
+        let ended = open.ended();
+        self.filtered += refine::not_made(&ended);
+        self.ended_retries.extend(ended);
+    }
 }
 
 /// A batch, or in words why there is none for now.
 pub(super) type NextBatch = Result<GatheredBatch, String>;
 
+#[derive(Clone)]
 pub(super) struct Gatherer {
     pub(super) name: Arc<str>,
     /// The name in log lines.
@@ -33,6 +59,8 @@ pub(super) struct Gatherer {
     pub(super) mapping: Mapping,
     /// Events below this offset are not for this sync.
     pub(super) first: u64,
+    /// What became of events is counted from this offset on.
+    pub(super) counted_from: u64,
     /// Its source may not have been handed out as far as it begins: its destination has a ledger of an earlier life of its name.
     pub(super) may_leave_gap: bool,
     pub(super) settings: SyncSettings,
@@ -100,10 +128,16 @@ impl Gatherer {
         }
         let mut gathered = GatheredBatch::default();
         gathered.batch.range = cursor..cursor;
+        gathered.fates =
+            BatchFates { source: self.source.to_string(), from: cursor, first: self.first, ..BatchFates::default() };
+        let mut is_begun = false;
         let (mut bytes, mut first_at) = (0, None);
         loop {
             let refined = self.refiner.refined(&self.source, gathered.batch.range.end).await?;
             bytes += refined.log_bytes;
+            if !std::mem::replace(&mut is_begun, true) {
+                gathered.fates.ranges_from = refined.range.start;
+            }
             self.take(&refined, &mut gathered).await?;
             gathered.batch.range.end = refined.range.end;
             let full =
@@ -130,23 +164,76 @@ impl Gatherer {
 
     async fn take(&mut self, refined: &Refined, gathered: &mut GatheredBatch) -> Result<(), refine::RefineError> {
         let from = gathered.batch.range.end.max(self.first);
+        let is_for_it = |offset: u64| offset >= from && refined.is_for(offset, &self.name);
         gathered
             .batch
             .violations
-            .extend(refined.violations.iter().filter(|found| found.position.offset >= from).cloned());
-        let events = refined.events.iter().filter(|event| event.id.position.offset >= from);
+            .extend(refined.violations.iter().filter(|found| is_for_it(found.position.offset)).cloned());
+        // Of a retry, what this sync has had is not run again.
+        let is_new = |event: &&Arc<Event>| is_for_it(event.id.position.offset) && refined.counts(event.id);
+        let events = refined.events.iter().filter(is_new);
+        let tap =
+            self.refiner.taps().listened().map(|taps| SyncTap { taps, stage: TapStage::Sync(Arc::clone(&self.name)) });
+        let known = self.refiner.known_consents(&refined.events, &self.filter.consent.categories)?;
+        let takes = |event: &Event| self.filter.left_out_knowing(event, known.of(event.id)).is_none();
+        let mut open = refined.open_for_sync(&self.name, from, takes);
+        let is_counted = |offset: u64| offset >= self.counted_from;
+        let fates = &mut gathered.fates;
+        let mut left_out = refined.events.len() as u64;
+        let mut came = |fates: &mut BatchFates, event: &Event, fate: fn(&mut FateCounts)| {
+            if is_counted(event.id.position.offset) {
+                left_out -= 1;
+                fates.tally.add(key_of(event), |counts| {
+                    counts.came += 1;
+                    fate(counts);
+                });
+            }
+        };
         let plain = self.refiner.functions_of_sync(&self.name).is_empty();
-        if self.filter.takes_all() && plain && self.mapping.is_empty() {
-            gathered.batch.events.extend(events.cloned());
-            return Ok(());
+        let start = gathered.batch.events.len();
+        let (taken, filtered): (Vec<_>, Vec<_>) = if self.filter.takes_all() {
+            (events.collect(), Vec::new())
+        } else {
+            events.partition(|event| takes(event))
+        };
+        if !self.filter.consent.categories.is_empty() {
+            gathered.consents.generation.get_or_insert(known.generation);
+            gathered.consents.events.extend(taken.iter().copied().cloned());
         }
-        let (taken, filtered): (Vec<_>, Vec<_>) = events.partition(|event| self.filter.takes(event));
         gathered.filtered += filtered.len() as u64;
+        if let Some(tap) = &tap {
+            tap.filtered(&filtered, |event| self.filter.left_out_knowing(event, known.of(event.id)));
+        }
+        filtered.into_iter().for_each(|event| came(fates, event, |counts| counts.filtered += 1));
         if plain && self.mapping.is_empty() {
-            gathered.batch.events.extend(taken.into_iter().cloned());
+            for event in taken {
+                open.goes_on(event.id);
+                if refined.takes(event.id) {
+                    came(fates, event, |counts| counts.delivered += 1);
+                    gathered.batch.events.push(Arc::clone(event));
+                } else {
+                    // Functions of this sync made the part, and there are none any more.
+                    came(fates, event, |counts| counts.filtered += 1);
+                }
+            }
+            fates.left_out += left_out;
+            if let Some(tap) = &tap {
+                tap.passed(&gathered.batch.events[start..]);
+            }
+            gathered.end(open);
             return Ok(());
         }
+        // What comes out may have other names: each is one less here, and what it becomes is made.
+        let mut inputs = FateInputs::default();
+        for event in &taken {
+            came(fates, event, |counts| counts.made -= 1);
+            if is_counted(event.id.position.offset) {
+                inputs.add(event);
+            }
+        }
+        fates.left_out += left_out;
         let mut events: Vec<Event> = taken.into_iter().map(|event| Event::clone(event)).collect();
+        let mut stopped = Vec::new();
         if !plain && !events.is_empty() {
             let batch = BatchContext {
                 scope: Arc::clone(&self.name),
@@ -154,16 +241,70 @@ impl Gatherer {
                 seed: Position::new(self.refiner.partition(), refined.range.start).bits(),
                 bytes: refined.log_bytes,
                 at_us: events.first().map_or(0, |event| event.received_at_us),
+                tap: tap.as_ref().map(|tap| tap.of_functions(&self.name)),
             };
             let chain_output = self.refiner.run(events, &batch).await?;
-            gathered.quarantined.extend(chain_output.quarantined);
+            let quarantined = chain_output.quarantined.into_iter().filter(|entry| refined.concerns_sync(entry.id));
+            stopped.extend(quarantined.inspect(|entry| open.is_stopped(entry.id)));
             gathered.filtered += chain_output.dropped.values().sum::<u64>();
             events = chain_output.events;
         }
-        gathered.batch.events.extend(events.into_iter().map(|mut event| {
+        events.iter().for_each(|event| open.goes_on(event.id));
+        events.retain(|event| refined.takes(event.id));
+        let came_of = events.iter().map(|event| event.id).chain(stopped.iter().map(|entry| entry.id));
+        for input in inputs.gone(came_of.map(|id| id.position.offset)) {
+            made(&mut gathered.fates.tally, input.key(), |counts| &mut counts.dropped);
+        }
+        for entry in stopped.iter().filter(|entry| is_counted(entry.id.position.offset)) {
+            let (hour, name) = key_of_entry(entry);
+            made(&mut gathered.fates.tally, (hour, &name), |counts| &mut counts.quarantined);
+        }
+        gathered.quarantined.extend(stopped);
+        let picks = tap.as_ref().and_then(|tap| tap.pick(events.iter()));
+        for (at, mut event) in events.into_iter().enumerate() {
+            let before = picks.as_ref().filter(|picks| picks.has(at)).map(|_| event.clone());
             self.mapping.apply(&mut event.body);
-            Arc::new(event)
-        }));
+            if let (Some(picks), Some(before)) = (&picks, &before) {
+                picks.show(at, before, &TapOutcome::Passed, &|| vec![event.to_json()]);
+            }
+            if is_counted(event.id.position.offset) {
+                made(&mut gathered.fates.tally, key_of(&event), |counts| &mut counts.delivered);
+            }
+            gathered.batch.events.push(Arc::new(event));
+        }
+        gathered.end(open);
         Ok(())
+    }
+}
+
+/// Where what a sync makes of events is offered.
+struct SyncTap {
+    taps: EventTaps,
+    stage: TapStage,
+}
+
+impl SyncTap {
+    /// Chooses among events before the mapping; `None` where nobody wants to see them.
+    fn pick<'e>(&self, events: impl Iterator<Item = &'e Event> + Clone) -> Option<TapPicks> {
+        self.taps.pick(&self.stage, events.map(Some))
+    }
+
+    fn passed(&self, events: &[Arc<Event>]) {
+        let Some(picks) = self.pick(events.iter().map(|event| &**event)) else { return };
+        for (at, event) in picks.places().filter_map(|at| Some((at, events.get(at)?))) {
+            picks.show(at, event, &TapOutcome::Passed, &Vec::<String>::new);
+        }
+    }
+
+    fn filtered(&self, events: &[&Arc<Event>], why: impl Fn(&Event) -> Option<FilteredBy>) {
+        let Some(picks) = self.pick(events.iter().map(|event| &***event)) else { return };
+        for (at, event) in picks.places().filter_map(|at| Some((at, events.get(at)?))) {
+            let why = why(event).map(|by| by.as_str().to_owned()).unwrap_or_default();
+            picks.show(at, event, &TapOutcome::Filtered(why), &Vec::<String>::new);
+        }
+    }
+
+    fn of_functions(&self, sync: &Arc<str>) -> FunctionTap {
+        FunctionTap { taps: self.taps.clone(), sync: Some(Arc::clone(sync)) }
     }
 }

@@ -1,23 +1,32 @@
 //! Delivers batches, one at a time, until told to stop.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidegate_event::destination::{Batch, Delivery, Destination, Failure, Rejected};
 use tidegate_event::in_partition;
 use tidegate_log::Log;
+use tidegate_metrics::{EngineMetrics, SyncNumbers};
 use tidegate_process::clock;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::{self as state, Pending, QuarantineStage, Quarantined, SettledBatch, State, SyncProgress};
+use tidegate_state::{
+    self as state, BatchFates, FateCounts, Pending, QuarantineStage, Quarantined, SettledBatch, State, SyncProgress,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, BacklogLine};
-use super::gather::{GatheredBatch, Gatherer, NextBatch};
+use super::gather::{GatheredBatch, Gatherer, JudgedConsents, NextBatch};
 use super::stop_order::{StopOrder, ordered, out_of_patience};
-use super::{Sync, SyncSettings};
-use crate::refine::RefinerHandle;
+use super::{Consent, Sync, SyncSettings};
+use crate::fates::{key_of, key_of_entry};
+use crate::refine::{RefinerHandle, tell_not_made};
+
+mod by_ledger;
+mod told;
+mod withdrawn;
 
 /// A sync with its cursor read; run it to deliver.
 pub struct Worker {
@@ -30,6 +39,7 @@ pub struct Worker {
     read_from: u64,
     in_hand: Option<GatheredBatch>,
     cursor: watch::Sender<u64>,
+    metrics: EngineMetrics,
 }
 
 /// What is left of a worker that has ended.
@@ -54,6 +64,7 @@ impl Worker {
         let Sync { name, source, filter, mapping, start, settings, destination } = sync;
         let cursor = watch::Sender::new(log.oldest());
         let label: Arc<str> = in_partition(&name, refiner.partition()).into();
+        let metrics = refiner.metrics().clone();
         // Of one that has come anywhere, all below was handed out.
         let may_leave_gap = state.cursor(&name).ok().flatten().unwrap_or(0) == 0;
         let gatherer = Gatherer {
@@ -63,12 +74,25 @@ impl Worker {
             filter,
             mapping,
             first: start.first,
+            // Where it cannot be read, the state says so as soon as anything is recorded.
+            counted_from: state.counted_from().unwrap_or(0),
             may_leave_gap,
             settings: settings.clone(),
             refiner,
             log,
         };
-        Self { name, label, destination, gatherer, settings, state, read_from: start.read_from, in_hand, cursor }
+        Self {
+            name,
+            label,
+            destination,
+            gatherer,
+            settings,
+            state,
+            read_from: start.read_from,
+            in_hand,
+            cursor,
+            metrics,
+        }
     }
 
     /// The name of the sync.
@@ -86,18 +110,40 @@ impl Worker {
     /// Starts delivering. Ends as `stop` orders, or when the refiner stops.
     #[must_use]
     pub fn run(self, stop: watch::Receiver<StopOrder>) -> JoinHandle<EndedWorker> {
-        let Self { name, label, destination, gatherer, settings, state, read_from, in_hand, cursor } = self;
+        let Self { name, label, destination, gatherer, settings, state, read_from, in_hand, cursor, metrics } = self;
+        let numbers = metrics.syncs.of(&[&*name]);
         let log = Arc::clone(&gatherer.log);
         // No record that is here already has an offset beyond this.
         let committed = log.committed();
         let backlog = Backlog::default();
-        let streak = Streak::default();
-        let mut deliverer = Deliverer { name, label, destination, settings, state, cursor, stop, log, backlog, streak };
+        let (streak, counted_from) = (Streak::default(), gatherer.counted_from);
+        let mut deliverer = Deliverer {
+            name,
+            label,
+            destination,
+            settings,
+            state,
+            cursor,
+            stop,
+            log,
+            backlog,
+            streak,
+            counted_from,
+            is_of_ledger: false,
+            numbers,
+            metrics,
+            consent: gatherer.filter.consent.clone(),
+            is_withdrawn: false,
+        };
         tokio::spawn(async move {
-            let in_hand = match deliverer.locate(committed, read_from).await {
-                Some(durable) => deliverer.work(gatherer, durable, in_hand).await,
-                None => in_hand,
-            };
+            let (mut in_hand, mut committed) = (in_hand, committed);
+            while let Some(durable) = deliverer.locate(committed, read_from).await {
+                in_hand = deliverer.work(gatherer.clone(), durable, in_hand).await;
+                if !std::mem::take(&mut deliverer.is_withdrawn) {
+                    break;
+                }
+                committed = deliverer.log.committed();
+            }
             EndedWorker { destination: deliverer.destination, in_hand }
         })
     }
@@ -116,6 +162,15 @@ struct Deliverer {
     backlog: Backlog,
     /// Failures since the last success.
     streak: Streak,
+    /// What became of events is counted from this offset on.
+    counted_from: u64,
+    /// Where it goes on is what the ledger of the destination says.
+    is_of_ledger: bool,
+    numbers: Arc<SyncNumbers>,
+    metrics: EngineMetrics,
+    consent: Consent,
+    /// Consent to an event of the batch in hand was withdrawn since it was gathered: it is gathered anew.
+    is_withdrawn: bool,
 }
 
 impl Deliverer {
@@ -132,11 +187,12 @@ impl Deliverer {
             };
             let failure = match answer {
                 Ok(durable) if durable.unwrap_or(0) <= committed => {
+                    self.is_of_ledger = durable.is_some();
                     let durable = durable.unwrap_or(read_from);
                     self.healed(durable);
                     return Some(durable);
                 }
-                Ok(durable) => ahead(durable.unwrap_or(0), committed),
+                Ok(durable) => by_ledger::ahead(durable.unwrap_or(0), committed),
                 Err(failure) => failure,
             };
             if !self.failed(&failure, &mut pause, "the destination could not say how far it is").await {
@@ -147,6 +203,7 @@ impl Deliverer {
 
     /// Reports a failure and waits before the next try; false when told to stop meanwhile.
     async fn failed(&mut self, failure: &Failure, pause: &mut Duration, what: &str) -> bool {
+        self.numbers.failures.fetch_add(1, Ordering::Relaxed);
         let wait = if matches!(failure, Failure::Stop { .. }) { self.settings.retry_pause_max } else { *pause };
         self.tell_failure(&tidegate_process::telemetry::with_causes(failure), wait, what);
         self.record("could not record a failure", |state, name| state.fail(name, &failure.to_string()));
@@ -195,9 +252,13 @@ impl Deliverer {
     ) -> Option<GatheredBatch> {
         let mut cursor = durable.max(self.log.oldest());
         self.cursor.send_replace(cursor);
+        let held_from = in_hand.as_ref().map_or(cursor, |before| before.batch.range.start.min(cursor));
+        self.count_by_ledger(&gatherer, held_from).await;
         match in_hand {
-            Some(before) if before.batch.range.start <= cursor => {
+            Some(mut before) if before.batch.range.start <= cursor => {
                 cursor = cursor.max(before.batch.range.end);
+                // Whatever anybody has withdrawn: a part of it is there.
+                before.consents = JudgedConsents::default();
                 if let Err(before) = self.settle(before).await {
                     // Its part is still there, whatever this destination knows of it.
                     return Some(before);
@@ -244,22 +305,46 @@ impl Deliverer {
 
     /// Delivers one batch, however long it takes; gives it back when told to stop before that.
     async fn settle(&mut self, gathered: GatheredBatch) -> Result<(), GatheredBatch> {
-        let GatheredBatch { batch, mut quarantined, filtered } = gathered;
+        let GatheredBatch { batch, mut quarantined, filtered, ended_retries, mut fates, mut consents } = gathered;
         let mut batch = Arc::new(batch);
-        let delivery = self.deliver(&mut batch, &mut quarantined).await;
+        let (before, began_us) = (quarantined.len(), clock::now_us());
+        let delivery = self.deliver(&mut batch, &mut quarantined, &mut consents).await;
+        // Those that the destination refused.
+        for entry in quarantined.iter().skip(before).filter(|entry| self.is_counted(entry.id.position.offset)) {
+            let (hour, name) = key_of_entry(entry);
+            changed(&mut fates, (hour, &name), |counts| &mut counts.quarantined);
+        }
         let is_settled = match delivery {
-            Some(delivery) => self.record_delivery(&batch, &delivery, (quarantined.len() as u64, filtered)).await,
+            Some(delivery) => {
+                let before = SyncProgress {
+                    rejected: quarantined.len() as u64,
+                    filtered,
+                    ended_retries: ended_retries.clone(),
+                    fates: Some(self.fates_of(&batch, &delivery, &fates)),
+                    ..SyncProgress::default()
+                };
+                let is_recorded = self.record_delivery(&batch, &delivery, before).await;
+                if is_recorded {
+                    self.tell_spans(&batch, began_us);
+                }
+                is_recorded
+            }
             None => false,
         };
         if is_settled {
             return Ok(());
         }
-        Err(GatheredBatch { batch: Arc::unwrap_or_clone(batch), quarantined, filtered })
+        Err(GatheredBatch { batch: Arc::unwrap_or_clone(batch), quarantined, filtered, ended_retries, fates, consents })
     }
 
     /// Tries until the batch is durable at the destination; what is refused goes from `batch` to `quarantined`. `None` when told to
-    /// stop before that.
-    async fn deliver(&mut self, batch: &mut Arc<Batch>, quarantined: &mut Vec<Quarantined>) -> Option<Delivery> {
+    /// stop before that, or when consent to an event of it is withdrawn.
+    async fn deliver(
+        &mut self,
+        batch: &mut Arc<Batch>,
+        quarantined: &mut Vec<Quarantined>,
+        consents: &mut JudgedConsents,
+    ) -> Option<Delivery> {
         // What goes no further is kept before the destination's ledger can pass it.
         if !self.keep_quarantined(quarantined).await {
             return None;
@@ -268,6 +353,11 @@ impl Deliverer {
         // One for all tries.
         let mut patience = std::pin::pin!(out_of_patience(self.stop.clone()));
         loop {
+            if self.has_withdrawn(consents) {
+                self.is_withdrawn = true;
+                return None;
+            }
+            let began = Instant::now();
             let answer = tokio::select! {
                 biased;
                 answer = self.destination.deliver(Arc::clone(batch)) => answer,
@@ -275,6 +365,7 @@ impl Deliverer {
             };
             match answer {
                 Ok(delivery) => {
+                    self.numbers.load.observe(began.elapsed());
                     self.healed(batch.range.end);
                     return Some(delivery);
                 }
@@ -295,14 +386,9 @@ impl Deliverer {
         }
     }
 
-    /// Records what became of a batch, of which so many events were quarantined and filtered before; then the cursor moves. False when
-    /// told to stop before that.
-    async fn record_delivery(
-        &mut self,
-        batch: &Batch,
-        delivery: &Delivery,
-        (quarantined, filtered): (u64, u64),
-    ) -> bool {
+    /// Records what became of a batch, `before` what was quarantined and filtered of it before; then the cursor moves. False when told to
+    /// stop before that.
+    async fn record_delivery(&mut self, batch: &Batch, delivery: &Delivery, before: SyncProgress) -> bool {
         fail::fail_point!("sync_before_cursor", |_| std::process::abort());
         let end = batch.range.end;
         let entries = self.entries(batch, &delivery.rejected);
@@ -314,9 +400,11 @@ impl Deliverer {
             cursor: end,
             delivered: delivery.delivered,
             duplicates: delivery.duplicates,
-            rejected: quarantined + entries.len() as u64,
-            filtered: filtered + delivery.skipped,
+            rejected: before.rejected + entries.len() as u64,
+            filtered: before.filtered + delivery.skipped.len() as u64,
             notices: delivery.notices.clone(),
+            ended_retries: before.ended_retries,
+            fates: before.fates,
         };
         let settled = SettledBatch { progress: &progress, quarantined: &entries, pending: &pending };
         while let Err(error) = self.state.settle(&self.name, &settled, clock::now_us()) {
@@ -325,11 +413,41 @@ impl Deliverer {
                 return false;
             }
         }
+        tell_not_made(&self.label, &progress.ended_retries);
         self.healed(end);
         self.destination.recorded();
         self.cursor.send_replace(end);
+        self.tell_freshness(batch, delivery);
         self.tell_backlog(end);
         true
+    }
+
+    /// What became of a batch that was delivered: `gathered` counts all of it as delivered.
+    fn fates_of(&self, batch: &Batch, delivery: &Delivery, gathered: &BatchFates) -> BatchFates {
+        let mut fates = BatchFates { told: delivery.delivered, ..gathered.clone() };
+        let event = |index: usize| batch.events.get(index).filter(|event| self.is_counted(event.id.position.offset));
+        for event in delivery.rejected.iter().filter_map(|rejected| event(rejected.index)) {
+            changed(&mut fates, key_of(event), |counts| &mut counts.quarantined);
+        }
+        for event in delivery.deferred.iter().filter_map(|deferred| event(deferred.index)) {
+            changed(&mut fates, key_of(event), |counts| &mut counts.pending);
+        }
+        for event in delivery.skipped.iter().filter_map(|index| event(*index)) {
+            changed(&mut fates, key_of(event), |counts| &mut counts.filtered);
+        }
+        // These were counted when they came before.
+        for event in delivery.waiting.iter().filter_map(|index| event(*index)) {
+            fates.tally.add(key_of(event), |counts| {
+                counts.came -= 1;
+                counts.delivered -= 1;
+            });
+            fates.left_out += 1;
+        }
+        fates
+    }
+
+    const fn is_counted(&self, offset: u64) -> bool {
+        offset >= self.counted_from
     }
 
     /// Keeps events in quarantine, durably; false when told to stop before that.
@@ -397,20 +515,17 @@ impl Deliverer {
     }
 }
 
-/// The destination has more than the log ever held: its ledger or the log is another one.
-fn ahead(durable: u64, committed: u64) -> Failure {
-    Failure::Stop {
-        reason: format!("the destination's ledger says {durable}, and the log ends at {committed}"),
-        advice: format!(
-            "if the data directory was lost or is not the one that belongs to this warehouse, give it back; otherwise \
-             set the sync's row in _tidegate_ledger to {committed} (docs/warehouses.md says where that table is)"
-        ),
-        cause: None,
-    }
+/// An event that was counted as delivered is something else.
+fn changed(fates: &mut BatchFates, key: (i64, &str), fate: impl Fn(&mut FateCounts) -> &mut i64) {
+    fates.tally.add(key, |counts| {
+        counts.delivered -= 1;
+        *fate(counts) += 1;
+    });
 }
 
 /// What the destination deferred, as the state keeps it.
-fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
+#[must_use]
+pub fn pending(batch: &Batch, delivery: &Delivery) -> Vec<Pending> {
     let entry = |deferred: &tidegate_event::destination::Deferred| {
         let event = batch.events.get(deferred.index)?;
         Some(Pending {

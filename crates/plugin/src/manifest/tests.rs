@@ -31,6 +31,17 @@ fn a_destination_is_read_whole() {
 }
 
 #[test]
+fn a_destination_that_forgets_is_of_a_world_of_its_own() {
+    let manifest = |language: &str| json!({"name": "acme", "kind": "destination", "language": language, "hosts": ["https://a.acme.com"], "forget": true});
+    assert_eq!(Manifest::from_json(&manifest("js")).unwrap().world(), "forgetting-destination");
+    assert!(problems_of(manifest("go")).join("\n").contains("`forget` is for plugins in Rust"));
+    let without = json!({"name": "acme", "kind": "destination", "hosts": ["https://a.acme.com"]});
+    assert_eq!(Manifest::from_json(&without).unwrap().world(), "destination-plugin");
+    let of_function = problems_of(json!({"name": "a", "kind": "transform", "forget": true}));
+    assert!(of_function.join("\n").contains("`forget` is for destinations"), "{of_function:?}");
+}
+
+#[test]
 fn every_problem_is_named_at_once() {
     let problems = problems_of(json!({
         "name": "Not A Name", "kind": "transform", "api": "9.0.0", "hosts": ["https://x.com"], "retires": 3,

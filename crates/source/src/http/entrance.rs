@@ -6,13 +6,14 @@
 //! earlier entrance is gone, no request can come any more that they alone let in; what a client that is gone left to the log
 //! may still be on its way to the disk.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::HttpAnswer;
 use super::key::{WriteKey, WriteKeys};
 use super::rate::{Meter, Meters, Rate};
+use super::webhook_entrance::WebhookEntrance;
 
 /// What an entrance is made of.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct EntranceSettings {
     pub rates: Vec<(String, Rate)>,
     /// Sources that take nothing for now.
     pub paused: HashSet<Arc<str>>,
+    /// Sources of webhooks: their keys open no other route.
+    pub webhooks: Vec<Arc<WebhookEntrance>>,
 }
 
 /// Write keys, meters, and the sources that are paused.
@@ -30,24 +33,29 @@ pub struct Entrance {
     keys: WriteKeys,
     meters: Meters,
     paused: HashSet<Arc<str>>,
+    webhooks: HashMap<Arc<str>, Arc<WebhookEntrance>>,
+}
+
+fn by_source(webhooks: Vec<Arc<WebhookEntrance>>) -> HashMap<Arc<str>, Arc<WebhookEntrance>> {
+    webhooks.into_iter().map(|webhook| (Arc::clone(&webhook.source), webhook)).collect()
 }
 
 impl Entrance {
     /// The first one. With `cores`, one source never has all of them for its large bodies.
     #[must_use]
     pub fn new(settings: EntranceSettings, cores: usize, now: Instant) -> Self {
-        let EntranceSettings { keys, rates, paused } = settings;
+        let EntranceSettings { keys, rates, paused, webhooks } = settings;
         let meters = Meters::new(rates.iter().map(|(source, rate)| (source.as_str(), rate)), cores, now);
-        Self { keys, meters, paused }
+        Self { keys, meters, paused, webhooks: by_source(webhooks) }
     }
 
     /// The one after this: sources keep their lanes, their meters and what they owe, keys go on being counted.
     #[must_use]
     pub fn followed_by(&self, settings: EntranceSettings, now: Instant) -> Self {
-        let EntranceSettings { mut keys, rates, paused } = settings;
+        let EntranceSettings { mut keys, rates, paused, webhooks } = settings;
         keys.go_on_from(&self.keys);
         let meters = self.meters.followed_by(rates.iter().map(|(source, rate)| (source.as_str(), rate)), now);
-        Self { keys, meters, paused }
+        Self { keys, meters, paused, webhooks: by_source(webhooks) }
     }
 
     /// Every write key, in no order, those whose end has come among them.
@@ -66,7 +74,7 @@ impl Entrance {
     /// # Errors
     /// The source is paused.
     pub(super) fn open(&self, shown: &str, now_us: i64) -> Result<Option<Arc<WriteKey>>, HttpAnswer> {
-        let Some(key) = self.keys.find(shown, now_us) else { return Ok(None) };
+        let Some(key) = self.find(shown, now_us) else { return Ok(None) };
         key.uses.note_shown(now_us);
         if self.paused.contains(&key.source) {
             return Err(HttpAnswer::SourcePaused);
@@ -74,9 +82,33 @@ impl Entrance {
         Ok(Some(Arc::clone(key)))
     }
 
-    /// The key that is this text.
+    /// The key that is this text, unless it is one of a webhook source.
     pub(super) fn find(&self, key: &str, now_us: i64) -> Option<&Arc<WriteKey>> {
-        self.keys.find(key, now_us)
+        self.keys.find(key, now_us).filter(|key| !self.webhooks.contains_key(&key.source))
+    }
+
+    /// The webhook source of this name.
+    pub(super) fn webhook(&self, source: &str) -> Option<&Arc<WebhookEntrance>> {
+        self.webhooks.get(source)
+    }
+
+    /// The key that is this text, if it opens a webhook source: the one of this name, if there is a name.
+    pub(super) fn webhook_key(&self, shown: &str, source: Option<&str>, now_us: i64) -> Option<Arc<WriteKey>> {
+        let key = self.keys.find(shown, now_us)?;
+        if !self.webhooks.contains_key(&key.source) || source.is_some_and(|source| *key.source != *source) {
+            return None;
+        }
+        key.uses.note_shown(now_us);
+        Some(Arc::clone(key))
+    }
+
+    /// The key that stands for the signing secrets of a webhook source, if it has any; nobody can show it.
+    pub(super) fn signing_key(&self, webhook: &WebhookEntrance) -> Option<Arc<WriteKey>> {
+        self.keys.of_hash(webhook.signing_hash.as_ref()?).map(Arc::clone)
+    }
+
+    pub(super) fn is_paused(&self, source: &str) -> bool {
+        self.paused.contains(source)
     }
 
     /// The key of a request as it is here, where an earlier entrance let the request in.
@@ -99,7 +131,7 @@ impl Entrance {
     }
 
     /// The meter of a source; one for all who are not known when there is none.
-    pub(super) fn meter(&self, source: Option<&str>) -> &Arc<Meter> {
+    pub(crate) fn meter(&self, source: Option<&str>) -> &Arc<Meter> {
         self.meters.of(source)
     }
 }

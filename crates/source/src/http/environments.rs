@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use tidegate_log::LogPartitions;
+use tidegate_metrics::EngineMetrics;
 use tokio::sync::watch;
 
 use super::answer::HttpAnswer;
@@ -20,6 +21,10 @@ pub struct DoorEnvironment {
     pub entrance: watch::Receiver<Arc<Entrance>>,
     /// Where its events go.
     pub log: LogPartitions,
+    /// Turns true when what was accepted is not the sum of what became of it.
+    pub has_breach: watch::Receiver<bool>,
+    /// Where what it accepts is counted.
+    pub metrics: EngineMetrics,
 }
 
 /// All of them, in the order in which keys are looked for; clones share them.
@@ -63,6 +68,11 @@ impl DoorEnvironments {
         Ok(None)
     }
 
+    /// The entrance of each environment as it is now, with the number of the environment.
+    pub(super) fn entrances(&self) -> impl Iterator<Item = (usize, Arc<Entrance>)> {
+        self.0.iter().map(DoorEnvironment::now).enumerate()
+    }
+
     /// The key that is this text, whichever environment it is of; it counts as no use.
     pub(super) fn find(&self, key: &str, now_us: i64) -> Option<Arc<WriteKey>> {
         self.0.iter().find_map(|environment| environment.now().find(key, now_us).cloned())
@@ -76,6 +86,11 @@ impl DoorEnvironments {
     /// Whether the log of one of them has failed.
     pub(super) fn is_poisoned(&self) -> bool {
         self.0.iter().any(|environment| environment.log.is_poisoned())
+    }
+
+    /// Whether events of one of them are not accounted for.
+    pub(super) fn has_breach(&self) -> bool {
+        self.0.iter().any(|environment| *environment.has_breach.borrow())
     }
 }
 

@@ -205,7 +205,12 @@ impl WriteKeys {
 
     /// The key with the hash of `other`, which may be of other keys than these.
     pub(super) fn same(&self, other: &WriteKey) -> Option<&Arc<WriteKey>> {
-        self.tables.iter().find_map(|table| table.keys.get(&other.hash))
+        self.of_hash(&other.hash)
+    }
+
+    /// The key with this hash.
+    pub(super) fn of_hash(&self, hash: &[u8; 32]) -> Option<&Arc<WriteKey>> {
+        self.tables.iter().find_map(|table| table.keys.get(hash))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &WriteKey> {

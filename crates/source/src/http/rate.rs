@@ -39,9 +39,9 @@ pub(super) struct Meters {
 
 /// What one source has sent.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     /// Its lane to the disk.
-    pub(super) lane: u32,
+    pub(crate) lane: u32,
     rate: Rate,
     buckets: Option<Mutex<Buckets>>,
     /// Large bodies being read at once.
@@ -103,7 +103,7 @@ impl Meter {
     }
 
     /// How long to wait when the source has nothing left; asked before a body is read.
-    pub(super) fn in_debt(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn in_debt(&self, now: Instant) -> Option<Duration> {
         let mut buckets = self.buckets.as_ref()?.lock();
         buckets.all().filter_map(|bucket| bucket.wait(now)).max()
     }
@@ -117,6 +117,16 @@ impl Meter {
         }
         buckets.take(events as f64, bytes as f64);
         None
+    }
+
+    /// Takes the share of what comes in whatever is left: whoever has read it already waits before reading on.
+    pub(crate) fn owe(&self, events: u64, bytes: usize, now: Instant) {
+        if let Some(buckets) = &self.buckets {
+            let mut buckets = buckets.lock();
+            // What came since the last time counts first.
+            buckets.all().for_each(|bucket| bucket.fill(now));
+            buckets.take(events as f64, bytes as f64);
+        }
     }
 
     /// Gives back what was charged for a request that was not accepted after all.

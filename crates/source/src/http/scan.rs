@@ -94,6 +94,11 @@ impl FoundEvent {
     /// Whose event it is, so that all of one user's go the same way: [`tidegate_event::Event::user`], found without reading
     /// more. What is nobody's goes by its own id, so that it goes the same way when it is sent again.
     pub(super) fn partition_key<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        self.user_or(body, &body[self.span.clone()])
+    }
+
+    /// The same, where `own` is by what an event without any id is told from others.
+    pub(super) fn user_or<'b>(&self, body: &'b [u8], own: &'b [u8]) -> Cow<'b, [u8]> {
         let id = |span: &Option<IdSpan>| {
             let value = (*span)?.of(body);
             match value {
@@ -104,8 +109,7 @@ impl FoundEvent {
             }
             .filter(|id| !std::str::from_utf8(id).is_ok_and(is_blank))
         };
-        let own = || Cow::Borrowed(&body[self.span.clone()]);
-        self.ids.iter().find_map(id).unwrap_or_else(own)
+        self.ids.iter().find_map(id).unwrap_or(Cow::Borrowed(own))
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use tidegate_log::{Log, LogPartitions, LogSettings, SegmentLog};
+use tidegate_metrics::EngineMetrics;
 use tokio::runtime::Runtime;
 
 use super::*;
@@ -40,6 +41,7 @@ fn settings(keys: &[Opens<'_>], rate: &Rate, paused: &[&str]) -> EntranceSetting
         keys: WriteKeys::new(hasher.clone(), keys.iter().map(key)),
         rates: sources.into_iter().map(|source| (source.to_owned(), rate.clone())).collect(),
         paused: paused.iter().map(|source| Arc::from(*source)).collect(),
+        webhooks: Vec::new(),
     }
 }
 
@@ -56,12 +58,20 @@ impl OpenDoor {
             connections: net::ConnectionLimits::default(),
             trusted_proxies: Vec::new(),
             public_host: None,
+            browser_cookies: BrowserCookies::default(),
+            tls: None,
         };
         let (counts, runtime) = (Arc::new(IntakeCounts::default()), Runtime::new().unwrap());
         let server = {
             let _entered = runtime.enter();
             let log = LogPartitions::new(vec![Arc::clone(&log) as Arc<dyn Log>]);
-            let alone = vec![DoorEnvironment { entrance: entrance.subscribe(), log }];
+            let has_breach = watch::channel(false).1;
+            let alone = vec![DoorEnvironment {
+                entrance: entrance.subscribe(),
+                log,
+                has_breach,
+                metrics: EngineMetrics::default(),
+            }];
             IngestServer::open(([127, 0, 0, 1], 0).into(), settings, alone, Arc::clone(&counts)).unwrap()
         };
         let address = server.address().unwrap();
@@ -233,7 +243,9 @@ fn environment(keys: &[Opens<'_>]) -> (DoorEnvironment, watch::Sender<Arc<Entran
     let entrance =
         watch::Sender::new(Arc::new(Entrance::new(settings(keys, &Rate::default(), &[]), 2, Instant::now())));
     let log = LogPartitions::new(vec![Arc::new(log) as Arc<dyn Log>]);
-    (DoorEnvironment { entrance: entrance.subscribe(), log }, entrance, dir)
+    let has_breach = watch::channel(false).1;
+    let metrics = EngineMetrics::default();
+    (DoorEnvironment { entrance: entrance.subscribe(), log, has_breach, metrics }, entrance, dir)
 }
 
 #[test]

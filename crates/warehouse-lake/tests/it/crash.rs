@@ -88,7 +88,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
         Err(lack) => return println!("skipped: no small disk can be mounted: {lack}"),
     };
     let folder = disk.path().join("lake");
-    let place = tidegate_warehouse_lake::LakePlace::Folder(folder.clone());
+    let place = tidegate_warehouse_lake::ObjectPlace::Folder(folder.clone());
     let rig = Merging(tidegate_warehouse_lake::LakeSettings::new(place));
     let mut subject = Subject::of(&rig, "sync", None);
     let (mut at, mut full) = (0, 0);
@@ -119,7 +119,7 @@ fn a_full_disk_is_waited_for_and_nothing_is_lost_or_doubled() {
 fn a_process_that_dies() {
     let _scenario = fail::FailScenario::setup();
     let folder = std::path::PathBuf::from(std::env::args().next_back().unwrap());
-    let settings = tidegate_warehouse_lake::LakeSettings::new(tidegate_warehouse_lake::LakePlace::Folder(folder));
+    let settings = tidegate_warehouse_lake::LakeSettings::new(tidegate_warehouse_lake::ObjectPlace::Folder(folder));
     // Without a merge in between, commits can be counted.
     let rig = Merging(tidegate_warehouse_lake::LakeSettings { merge_files_min: 0, ..settings });
     let mut subject = Subject::of(&rig, "sync", None);

@@ -8,7 +8,7 @@ use tidegate_warehouse_suite::OpenedWarehouse;
 use serde_json::json;
 use tidegate_event::destination::Failure;
 use tidegate_warehouse::table::Limits;
-use tidegate_warehouse_lake::{self as lake, LakePlace};
+use tidegate_warehouse_lake::{self as lake, ObjectPlace};
 
 use super::crash::ten;
 use super::others::tidy;
@@ -26,7 +26,8 @@ struct Bucket {
 
 impl Bucket {
     fn lake_settings(&self) -> lake::LakeSettings {
-        let mut settings = lake::LakeSettings::new(LakePlace::parse(&format!("s3://{}/some/lake", self.name)).unwrap());
+        let mut settings =
+            lake::LakeSettings::new(ObjectPlace::parse(&format!("s3://{}/some/lake", self.name)).unwrap());
         for (key, value) in [
             ("endpoint", &*self.endpoint),
             ("region", "us-east-1"),

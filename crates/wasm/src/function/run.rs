@@ -9,7 +9,7 @@ use tidegate_event::value::JsonObject;
 use super::isolate::Isolation;
 use super::verdict::{RunVerdict, Spent, verdict, wrong_count};
 use super::{CallLimits, FailKind, Function, FunctionError, FunctionErrorCode, FunctionRan, Outcome, RunContext};
-use crate::{Call, CallFailure, Called, GuestAnswer, GuestError, Mark};
+use crate::{Call, CallFailure, Called, GuestAnswer, GuestError, HiddenTexts, Mark};
 
 /// A call that needed more of its CPU budget than this sends its function to the slow lane, as one that was stopped does.
 const SLOW_SHARE: f64 = 0.25;
@@ -48,6 +48,11 @@ impl<'a> FunctionRun<'a> {
             let chunk = from..from + self.chunk_len(from);
             from = chunk.end;
             self.chunk(chunk).await;
+        }
+        let hidden = &self.function.hidden;
+        if !hidden.is_empty() {
+            self.ran.outcomes.iter_mut().for_each(|outcome| outcome.clean(hidden));
+            hidden.clean_log(&mut self.ran.call_log);
         }
         self.ran
     }
@@ -131,7 +136,7 @@ impl<'a> FunctionRun<'a> {
         let function = self.function;
         let call = Call {
             limits: &function.limits,
-            settings_json: &function.settings_json,
+            settings_json: &function.given_json,
             revision: function.revision,
             now_ms: self.cx.now_ms,
             seed: self.cx.seed,
@@ -199,6 +204,21 @@ impl Function {
             GuestAnswer::Emit(events) => Outcome::Emit(events),
             GuestAnswer::Drop(reason) => Outcome::Drop(reason),
             GuestAnswer::Fail(GuestError { kind, code, message }) => Outcome::Fail { kind, code, message },
+        }
+    }
+}
+
+impl Outcome {
+    /// Takes secrets out of what is a word of the function. An event is left as it is.
+    fn clean(&mut self, hidden: &HiddenTexts) {
+        match self {
+            Self::Keep | Self::Edited | Self::Replace(_) | Self::Emit(_) => {}
+            Self::Drop(reason) => hidden.clean(reason),
+            Self::Fail { code, message, .. } => {
+                hidden.clean(code);
+                hidden.clean(message);
+            }
+            Self::Error { message, .. } => hidden.clean(message),
         }
     }
 }

@@ -1,8 +1,8 @@
 // Sends attributes, events and purchases to Braze through /users/track.
 
 import {
-  type Entry, type Event, type Fields, type Item, type Request, PluginError, answerOf, asList, asObject,
-  beside, chunks, classifyByKey, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
+  type Entry, type Event, type Fields, type Item, type Request, PluginError, Skip, answerOf, asList, asObject,
+  beside, chunks, classifyByKey, classifyDeletion, currency, destination, email, eventName, eventsOf, idText, items, moment, name,
   partial, phone, properties, somebody, time, toJson, traits, warnOnce,
 } from 'tidegate';
 
@@ -24,6 +24,8 @@ interface Update {
 const LISTS = ['attributes', 'events', 'purchases'] as const;
 /** Of all lists of a request together, as accounts of today have it. */
 const OBJECTS_MAX = 75;
+/** People of one request that deletes. */
+const DELETED_MAX = 50;
 /** Braze takes requests of 4 MB, with what stands around the lists. */
 const BYTES_MAX = 3_900_000;
 /** Braze takes no purchase of more. */
@@ -71,6 +73,30 @@ export const { configure, prepare, classify } = destination<Settings, Update>({
     if (wrong.size && response.status === 400) return partial(events.map((event) => [event, !wrong.has(event)]));
     return classifyByKey(answer);
   },
+});
+
+export const { prepare: forget, classify: classifyForget } = destination<Settings, Fields>({
+  record(person) {
+    const [id, anonymous] = [somebody(person.userId), somebody(person.anonymousId)];
+    if (id) return { external_id: id };
+    if (anonymous) return { alias_name: anonymous, alias_label: settings.alias_label ?? 'anonymous_id' };
+    throw new Skip('Braze deletes people by `userId` or `anonymousId`');
+  },
+
+  requests(entries, plan) {
+    const limits = { count: DELETED_MAX, bytes: BYTES_MAX };
+    const url = `${settings.endpoint.replace(/\/$/, '')}/users/delete`;
+    const isUser = (entry: Entry<Fields>) => entry.value.external_id !== undefined;
+    // A request names people in one way.
+    const users = chunks(entries.filter(isUser), limits, plan);
+    const aliases = chunks(entries.filter((entry) => !isUser(entry)), limits, plan);
+    return [
+      ...users.map((chunk) => ({ url, body: { external_ids: chunk.map((entry) => entry.value.external_id) }, events: eventsOf(chunk) })),
+      ...aliases.map((chunk) => ({ url, body: { user_aliases: chunk.map((entry) => entry.value) }, events: eventsOf(chunk) })),
+    ];
+  },
+
+  classify: classifyDeletion,
 });
 
 function request(entries: Entry<Update>[]): Request {

@@ -1,12 +1,12 @@
 // Sends people and what they do to Customer.io through the Track API v2.
 
 import {
-  PluginError, Skip, answerOf, asList, beside, chunks, classifyByKey, contextText, destination, email,
+  PluginError, Skip, answerOf, asList, beside, chunks, classifyByKey, classifyDeletion, contextText, destination, email,
   eventName, eventsOf, idText, jsonArray, messageId, moment, name, partial, properties, somebody, time,
   traits, warnOnce,
 } from 'tidegate';
 
-const ENDPOINTS = { us: 'https://track.customer.io/api/v2/batch', eu: 'https://track-eu.customer.io/api/v2/batch' };
+const HOSTS = { us: 'https://track.customer.io', eu: 'https://track-eu.customer.io' };
 const LIMITS = { count: 1000, bytes: 499_000, record: 32 * 1024 };
 
 let settings;
@@ -22,7 +22,7 @@ export const { configure, prepare, classify } = destination({
 
   requests(entries, plan) {
     return chunks(entries, LIMITS, plan).map((chunk) => ({
-      url: ENDPOINTS[settings.region],
+      url: `${HOSTS[settings.region]}/api/v2/batch`,
       body: `{"batch":${jsonArray(chunk)}}`,
       events: eventsOf(chunk),
     }));
@@ -40,6 +40,25 @@ export const { configure, prepare, classify } = destination({
     }
     return classifyByKey(answer);
   },
+});
+
+// The Track API v1 deletes one person a request.
+export const { prepare: forget, classify: classifyForget } = destination({
+  record(person) {
+    const id = somebody(person.userId) ?? email(traits(person).email);
+    if (!id) throw new Skip('Customer.io deletes people by `userId` or email');
+    return { id };
+  },
+
+  requests(entries) {
+    return entries.map(({ event, value }) => ({
+      method: 'DELETE',
+      url: `${HOSTS[settings.region]}/api/v1/customers/${encodeURIComponent(value.id)}`,
+      events: [event],
+    }));
+  },
+
+  classify: classifyDeletion,
 });
 
 function identifiers(event) {

@@ -1,8 +1,8 @@
 // Sends events to Iterable's events/trackBulk and traits to users/bulkUpdate.
 
 import {
-  type Event, type Fields, PluginError, answerOf, beside, bisect, chunks, classifyByKey, destination, email,
-  eventName, eventsOf, jsonArray, messageId, name, partial, phone, properties, somebody, time, toJson, traits, warnOnce,
+  type Event, type Fields, PluginError, Skip, answerOf, beside, bisect, chunks, classifyByKey, classifyDeletion, destination,
+  email, eventName, eventsOf, jsonArray, messageId, name, partial, phone, properties, somebody, time, toJson, traits, warnOnce,
 } from 'tidegate';
 
 interface Settings {
@@ -75,6 +75,26 @@ export const { configure, prepare, classify } = destination<Settings, Record>({
     if (!wrong.length) return bisect('some-failed', `Iterable says that ${said.failCount} of ${events.length} failed`);
     return partial(wrong.map((event) => [event, false]));
   },
+});
+
+export const { prepare: forget, classify: classifyForget } = destination<Settings, { path: string }>({
+  record(person) {
+    const [id, address] = [somebody(person.userId), email(traits(person).email)];
+    if (id) return { path: `byUserId/${encodeURIComponent(id)}` };
+    if (address) return { path: encodeURIComponent(address) };
+    throw new Skip('Iterable deletes people by `userId` or email');
+  },
+
+  requests(entries) {
+    const host = HOSTS[settings.region ?? 'us'];
+    return entries.map(({ event, value }) => ({
+      method: 'DELETE' as const,
+      url: `${host}/api/users/${value.path}`,
+      events: [event],
+    }));
+  },
+
+  classify: classifyDeletion,
 });
 
 /** All that the answer's lists of what failed name. */

@@ -3,4 +3,4 @@
 pub mod template;
 pub mod webhook;
 
-tidegate_sdk::destination!(crate::webhook::Webhook, "../../../wit");
+tidegate_sdk::destination!(forgetting crate::webhook::Webhook, "../../../wit");

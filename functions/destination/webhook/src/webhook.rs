@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use tidegate_sdk::delivery::classify_by_status;
-use tidegate_sdk::{Context, Destination, Failure, Plan, Request, Response, Verdict, event};
+use tidegate_sdk::{Context, Destination, Failure, Forget, Plan, Request, Response, Verdict, event};
 
 use crate::template::{self, Place};
 
@@ -35,6 +35,8 @@ pub struct Webhook {
     _signing_secret: Option<String>,
     /// The value of the header `authorization`; a placeholder here.
     authorization: Option<String>,
+    /// The path to which people to forget are posted.
+    forget: Option<String>,
 }
 
 const fn post() -> Method {
@@ -76,6 +78,9 @@ impl Destination for Webhook {
         let settings: Self = serde_json::from_str(settings_json).map_err(|error| error.to_string())?;
         if !settings.path.is_empty() && !settings.path.starts_with('/') {
             return Err("`path` must begin with `/`".to_owned());
+        }
+        if settings.forget.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            return Err("`forget` must begin with `/`".to_owned());
         }
         if settings.array_max.is_some() && settings.path.contains("{{") {
             return Err("`path` cannot be a template when `array_max` puts several events into one request".to_owned());
@@ -122,6 +127,23 @@ impl Destination for Webhook {
             300..=399 => Verdict::Rejected(failure("redirected")),
             _ => classify_by_status(response),
         }
+    }
+}
+
+impl Forget for Webhook {
+    fn forget(&self, people: &[String], _context: Context) -> Plan {
+        let mut plan = Plan::default();
+        for (position, person) in (0..).zip(people) {
+            let Some(path) = &self.forget else {
+                plan.skipped.push((position, "the setting `forget` names no path".to_owned()));
+                continue;
+            };
+            let url = format!("{}{path}", self.endpoint.trim_end_matches('/'));
+            let mut request = Request::json(url, template::guarded(person), vec![position]);
+            request.headers.extend(self.authorization.clone().map(|value| ("authorization".to_owned(), value)));
+            plan.requests.push(request);
+        }
+        plan
     }
 }
 
@@ -197,6 +219,19 @@ mod tests {
         assert_eq!(carried, [&[0, 2][..], &[3]]);
         assert_eq!(plan.requests[0].body, format!("[{track},{track}]"));
         assert_eq!((plan.skipped[0].0, plan.failed[0].0), (1, 4));
+    }
+
+    #[test]
+    fn people_to_forget_are_told_of_where_the_settings_say_where() {
+        let people = [r#"{"type":"forget","userId":"ann"}"#.to_owned()];
+        let plan =
+            |settings: &str| Webhook::configure(settings).unwrap().forget(&people, Context { now_ms: 0, seed: 0 });
+        let quiet = plan(r#"{"endpoint":"https://a.example"}"#);
+        assert_eq!((quiet.requests.len(), quiet.skipped.len()), (0, 1));
+        let told = plan(r#"{"endpoint":"https://a.example/","path":"/in","forget":"/forget"}"#);
+        assert_eq!(told.requests[0].url, "https://a.example/forget");
+        assert_eq!(told.requests[0].body, people[0]);
+        assert!(Webhook::configure(r#"{"endpoint":"https://a.example","forget":"x"}"#).is_err());
     }
 
     #[test]

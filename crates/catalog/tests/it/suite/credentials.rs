@@ -259,3 +259,27 @@ pub fn a_password_lets_in_its_user_alone(test: &CatalogTest) {
     assert_eq!(test.count("SELECT count(*) FROM audit WHERE action = 'signed_in' AND result = 'denied'"), 5);
     test.verified().unwrap();
 }
+
+pub fn an_admins_token_signs_its_admin_in_and_no_other_token_anybody(test: &CatalogTest) {
+    let root = test.wait(test.catalog.make_first_admin("root", &Actor::default(), test.tick())).unwrap().unwrap();
+    let editor = test.person("ed", &[(PRODUCTION, "editor")]);
+    let token = |maker: &ObjectId, form: TokenForm, grants: Option<serde_json::Value>| {
+        let issued =
+            test.wait(test.catalog.create_token(&NewToken { form, ..new_token(test, maker, grants) })).unwrap();
+        issued.value.expose_text().unwrap().to_owned()
+    };
+    let enter = |name: &str, token: &str| {
+        test.wait(test.catalog.check_password(name, &token.to_owned().into(), &Actor::default(), test.tick()))
+    };
+    let of_admin = token(&root, TokenForm::Person, None);
+    assert_eq!(enter("root", &of_admin).unwrap(), root);
+    // Not somebody else, not by a part of the rights, not by a program's, not whoever is no admin.
+    let narrow = token(&root, TokenForm::Person, Some(json!({})));
+    let others = [token(&root, TokenForm::Service, None), token(&editor, TokenForm::Person, None)];
+    assert_eq!(problem(enter("ed", &of_admin)), CredentialProblem::Unknown);
+    for (name, token) in
+        [("root", &narrow), ("root", &others[0]), ("ed", &others[1]), ("root", &of_admin.replace('_', "_x"))]
+    {
+        assert_eq!(problem(enter(name, token)), CredentialProblem::Unknown, "{name}");
+    }
+}

@@ -5,6 +5,8 @@ use std::ops::Range;
 use parking_lot::Mutex;
 use tidegate_event::EventKind;
 use tidegate_event::destination::Reply;
+use tidegate_event::subject::SubjectKind;
+use tidegate_state::{ClearSubject, ConsentSaid};
 use tokio::time::timeout;
 
 use super::*;
@@ -24,6 +26,8 @@ enum Answers {
     InPart,
     Never,
     Fails,
+    /// It fails until it is well.
+    Away,
 }
 
 /// What is at the far side, for all connections to it.
@@ -33,6 +37,7 @@ struct There {
     /// Of each batch that was whole: its offsets, and its events.
     batches: Vec<(Range<u64>, Vec<u64>)>,
     asked: u64,
+    is_well: bool,
 }
 
 struct FarSide {
@@ -49,10 +54,12 @@ impl FarSide {
     async fn take(&self, batch: &Batch) -> Result<Delivery, Failure> {
         self.there.lock().asked += 1;
         self.asked.send_modify(|asked| *asked += 1);
+        let is_well = self.there.lock().is_well;
         match self.answers {
             Answers::Never | Answers::InPart => std::future::pending().await,
+            Answers::Away if !is_well => Err(Failure::Retry { reason: "away".to_owned(), cause: None }),
             Answers::Fails => Err(Failure::Retry { reason: "away".to_owned(), cause: None }),
-            Answers::All => {
+            Answers::All | Answers::Away => {
                 let mut there = self.there.lock();
                 there.ledger = Some(batch.range.end);
                 let events: Vec<u64> = batch.events.iter().map(|event| event.id.position.offset).collect();
@@ -174,6 +181,47 @@ fn a_batch_in_hand_is_gathered_anew_where_the_ledger_went_back() {
         delivered(&rig, &there, &[], cut.in_hand).await;
         let events: Vec<u64> = there.lock().batches.iter().flat_map(|(_, events)| events.clone()).collect();
         assert_eq!(events, (0..rig.log.committed()).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn whoever_withdraws_consent_while_a_batch_is_tried_again_is_not_in_it() {
+    run(async {
+        let (rig, there) = (Rig::with(1).await, Arc::<Mutex<There>>::default());
+        for user in ["ann", "bob"] {
+            let event = format!(r#"{{"type":"track","event":"E","messageId":"{user}","userId":"{user}"}}"#);
+            rig.append_event(&event).await;
+        }
+        let far = FarSide::new(Answers::Away, &there);
+        let mut asked = far.asked.subscribe();
+        let consent = Consent { categories: vec!["Ads".to_owned()], without: true };
+        let sync = Sync {
+            name: "sync".into(),
+            source: "web".into(),
+            filter: SyncFilter { consent, ..SyncFilter::default() },
+            mapping: Mapping::default(),
+            start: Start::default(),
+            settings: SyncSettings { retry_pause_min: Duration::from_millis(5), ..SyncSettings::default() },
+            destination: Box::new(far),
+        };
+        let worker = Worker::open(sync, rig.handle.for_sync(), Arc::new(rig.log.clone()), rig.state(), None);
+        let mut cursor = worker.follow();
+        let (order, stop) = watch::channel(StopOrder::Run);
+        let task = worker.run(stop);
+        timeout(DEADLINE, asked.wait_for(|asked| *asked > 0)).await.unwrap().unwrap();
+        let mut known = rig.state();
+        let ann = ClearSubject { kind: SubjectKind::User, trait_name: String::new(), value: "ann".to_owned() };
+        let ann = known.hashed(&[ann]).unwrap();
+        let denies = ConsentSaid { category: "Ads".to_owned(), is_granted: Some(false) };
+        assert_eq!(known.say_of(&ann, &[denies], ("operator", 1)).unwrap(), Some(1));
+        there.lock().is_well = true;
+        let end = rig.log.committed();
+        timeout(DEADLINE, cursor.wait_for(|cursor| *cursor >= end)).await.unwrap().unwrap();
+        order.send_replace(StopOrder::End { patience: HOUR });
+        assert!(timeout(DEADLINE, task).await.unwrap().unwrap().in_hand.is_none());
+        let events: Vec<u64> = there.lock().batches.iter().flat_map(|(_, events)| events.clone()).collect();
+        let all_but_ann: Vec<u64> = (0..end).filter(|offset| *offset != EACH as u64).collect();
+        assert_eq!(events, all_but_ann);
     });
 }
 

@@ -7,7 +7,7 @@ use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_lake::manifest::Root;
-use tidegate_warehouse_lake::{LakePlace, LakeSettings};
+use tidegate_warehouse_lake::{LakeSettings, ObjectPlace};
 
 use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, TablesSeen, canonical};
 
@@ -24,7 +24,7 @@ impl Lake {
     }
 
     pub fn lake_settings(&self) -> LakeSettings {
-        LakeSettings::new(LakePlace::Folder(self.folder.path().to_owned()))
+        LakeSettings::new(ObjectPlace::Folder(self.folder.path().to_owned()))
     }
 
     pub fn root(&self) -> Root {

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
+use tidegate_event::destination::Failure;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::Type;
+use tidegate_warehouse::swap::TableSwap;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_postgres::{Address, Environment, PostgresSettings, encode};
 
@@ -160,6 +162,11 @@ impl Rig for Postgres {
             "kind: postgres\nhost: {folder}\nport: {}\nuser: router\npassword: p@ss\ndbname: {}\n",
             self.server.port, self.database
         )
+    }
+
+    fn swap(&self, swap: &TableSwap) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.with(self.address("")).swap(swap))
     }
 
     /// Nobody is let in, and whoever is there is put out.

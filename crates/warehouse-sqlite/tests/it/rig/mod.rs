@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
+use tidegate_event::destination::Failure;
 use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::evolve::{Type, real_text};
+use tidegate_warehouse::swap::TableSwap;
 use tidegate_warehouse::table::Limits;
 use tidegate_warehouse_sqlite::{SqliteSettings, encode};
 
@@ -95,6 +97,10 @@ impl Rig for Sqlite {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
         let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         Some(statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect())
+    }
+
+    fn swap(&self, swap: &TableSwap) -> Result<(), Failure> {
+        SqliteSettings::new(&self.path).swap(swap)
     }
 
     fn away(&self) -> Option<Box<dyn FnOnce() + '_>> {

@@ -140,6 +140,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     widening: |_, _| "",
     columns_max: 1_000,
     deduplication: "",
+    knows_ids: true,
     atomicity: "",
     latency: "",
     flush: Flush { events: 1, bytes: 1, age: Duration::ZERO },

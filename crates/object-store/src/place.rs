@@ -1,19 +1,19 @@
-//! Where a lake is, and what its store is told.
+//! Where objects are, and what their store is told.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a lake is.
+/// Where objects are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LakePlace {
+pub enum ObjectPlace {
     Folder(PathBuf),
     S3 { bucket: String, prefix: String },
     Gcs { bucket: String, prefix: String },
     Azure { container: String, prefix: String },
 }
 
-impl LakePlace {
+impl ObjectPlace {
     /// Reads `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl LakePlace {
 }
 
 /// As readers spell it.
-impl fmt::Display for LakePlace {
+impl fmt::Display for ObjectPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, bucket, prefix) = match self {
             Self::Folder(folder) => return write!(f, "{}", folder.display()),
@@ -78,11 +78,11 @@ impl fmt::Display for LakePlace {
     }
 }
 
-/// Endpoint, region and credentials, by the names of [`LakePlace::options`]. Values never print.
+/// Endpoint, region and credentials, by the names of [`ObjectPlace::options`]. Values never print.
 #[derive(Clone, Default)]
-pub struct Options(BTreeMap<String, String>);
+pub struct ObjectOptions(BTreeMap<String, String>);
 
-impl Options {
+impl ObjectOptions {
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.insert(key.to_owned(), value.into());
     }
@@ -97,7 +97,7 @@ impl Options {
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for ObjectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn places_are_read_and_spelled_back() {
         for url in ["s3://lake", "s3://lake/a/b", "gs://lake/x", "az://container/y"] {
-            assert_eq!(LakePlace::parse(url).unwrap().to_string(), url);
+            assert_eq!(ObjectPlace::parse(url).unwrap().to_string(), url);
         }
-        assert_eq!(LakePlace::parse("file:///data/lake"), Ok(LakePlace::Folder("/data/lake".into())));
+        assert_eq!(ObjectPlace::parse("file:///data/lake"), Ok(ObjectPlace::Folder("/data/lake".into())));
         for wrong in ["lake", "file://lake", "s3://", "s3://key:secret@lake", "https://x/y", "s3://lake/*.parquet"] {
-            assert!(LakePlace::parse(wrong).is_err(), "{wrong}");
+            assert!(ObjectPlace::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,0 +1,71 @@
+//! What became of the events of one source in a log range.
+
+use std::collections::HashMap;
+
+use tidegate_event::Event;
+use tidegate_state::{FateTally, UNREADABLE_NAME, fate_hour};
+
+use super::left_out::{ErasedEntry, RecordVerdict};
+use crate::fates::key_of;
+
+/// What became of the events of one source.
+#[derive(Default)]
+pub(super) struct JudgeTally {
+    pub(super) accepted: u64,
+    /// Events of the quarantine that were tried once more.
+    pub(super) retried: u64,
+    pub(super) duplicates: u64,
+    /// Events about somebody who is left out.
+    pub(super) suppressed: u64,
+    /// Events that were older than their source keeps events.
+    pub(super) expired: u64,
+    pub(super) quarantined: u64,
+    pub(super) violations: u64,
+    /// Events with a client's time that cannot be read: they bear the time of receipt, or one that was not corrected.
+    pub(super) unreadable_times: u64,
+    /// What is undeclared and allowed, by name.
+    pub(super) undeclared: HashMap<String, u64>,
+    /// By hour and name.
+    pub(super) fates: FateTally,
+    /// Events that go on, in the parts of the log range.
+    pub(super) judged: u64,
+}
+
+/// Names counted in one log range; what comes beyond is counted together.
+const UNDECLARED_MAX: usize = 1_000;
+
+impl JudgeTally {
+    /// Counts a record by its verdict.
+    pub(super) fn came(&mut self, event: Option<&Event>, received_at_us: i64, verdict: RecordVerdict) {
+        let key = event.map_or((fate_hour(received_at_us), UNREADABLE_NAME), key_of);
+        self.fates.add(key, |counts| {
+            counts.came += 1;
+            *match verdict {
+                RecordVerdict::GoesOn => &mut counts.went_on,
+                RecordVerdict::Duplicate => &mut counts.duplicates,
+                RecordVerdict::Suppressed => &mut counts.suppressed,
+                RecordVerdict::Expired => &mut counts.expired,
+            } += 1;
+        });
+    }
+
+    /// Counts a record that was erased before it was refined.
+    pub(super) fn erased(&mut self, entry: &ErasedEntry) {
+        self.accepted += 1;
+        let verdict = if entry.is_expired {
+            self.expired += 1;
+            RecordVerdict::Expired
+        } else {
+            self.suppressed += 1;
+            RecordVerdict::Suppressed
+        };
+        self.came(None, entry.received_at_us, verdict);
+    }
+
+    pub(super) fn undeclared(&mut self, names: Vec<String>) {
+        for name in names {
+            let has_room = self.undeclared.len() < UNDECLARED_MAX || self.undeclared.contains_key(&name);
+            *self.undeclared.entry(if has_room { name } else { "others".to_owned() }).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,5 @@
+use tidegate_stream_suite::stream_suite;
+
+use crate::rig::MemoryRig;
+
+stream_suite!(MemoryRig<false>);

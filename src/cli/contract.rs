@@ -1,0 +1,42 @@
+//! `tidegate contract`: what people do with contracts at a terminal. All of it reads; the only files written are those of `--out`.
+
+mod diff;
+mod drift;
+mod folder;
+mod import;
+mod infer;
+mod recorded;
+mod test;
+
+use super::CommandDone;
+
+/// Commands about contracts.
+#[derive(Debug, clap::Subcommand)]
+#[command(after_help = "First steps:\n  \
+    tidegate contract infer shop --source web --out shop/events/domains/web   from what came so far\n  \
+    tidegate check shop                                                       is it right?\n  \
+    tidegate contract drift shop                                              what does not fit it, since when?\n  \
+    tidegate contract diff shop shop-new                                      what would a change block?\n  \
+    tidegate contract test shop                                               the cases in events/tests")]
+pub(super) enum ContractCommand {
+    /// Propose contracts from recorded events: types, formats, lists of values, required fields
+    Infer(infer::InferArgs),
+    /// Say which recorded events a change of contracts newly blocks or newly lets through
+    Diff(diff::ContractDiffArgs),
+    /// Run test cases that lie beside the contracts
+    Test(test::ContractTestArgs),
+    /// Say which fields of the recorded events are not what the contracts say, and since which version
+    Drift(drift::DriftArgs),
+    /// Make contracts from a tracking plan or from schemas of another product
+    Import(import::PlanImportArgs),
+}
+
+pub(super) fn run(command: &ContractCommand, json: bool) -> CommandDone {
+    match command {
+        ContractCommand::Infer(args) => infer::run(args, json),
+        ContractCommand::Diff(args) => diff::run(args, json),
+        ContractCommand::Test(args) => test::run(args, json),
+        ContractCommand::Drift(args) => drift::run(args, json),
+        ContractCommand::Import(args) => import::run(args, json),
+    }
+}

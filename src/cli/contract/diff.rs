@@ -1,0 +1,160 @@
+//! `tidegate contract diff`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+use tidegate_contract::{ContrastOutcome, ContrastReport, differences};
+
+use super::folder::ContractFolder;
+use super::recorded::{RecordedArgs, RecordedCount, no_events};
+use crate::cli::{CommandDone, CommandFailure, style};
+use crate::config::Outline;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  git worktree add ../before main\n  tidegate contract diff ../before/shop shop --source web          with the events in the log of shop\n  tidegate contract diff old new --source web --from events.jsonl\n  tidegate contract diff old new                                   the files alone\n\nExit code 1 when an event would be newly blocked, so that a merge can wait for it; 0 otherwise. The events are those of --from, or\nof the log of --workspace, or of NEW or OLD if it is a workspace with a log. Values of events are shown with --values alone."
+)]
+pub(in crate::cli) struct ContractDiffArgs {
+    /// The contracts as they are: a workspace, or a folder with `domains` in it
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The contracts as they would be
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// The workspace whose log is read [default: NEW or OLD, if it is one]
+    #[arg(long, value_name = "DIR", conflicts_with = "from")]
+    workspace: Option<PathBuf>,
+    #[command(flatten)]
+    recorded: RecordedArgs,
+    /// Show values of the events
+    #[arg(long)]
+    values: bool,
+}
+
+pub(super) fn run(args: &ContractDiffArgs, json: bool) -> CommandDone {
+    let (old, new) = (ContractFolder::read(&args.old)?, ContractFolder::read(&args.new)?);
+    let lines = differences(&old.files, &new.files);
+    let mut report = ContrastReport::default();
+    let mut read: Option<(String, RecordedCount)> = None;
+    if let Some(outline) = args.traffic()? {
+        let source = args.recorded.source(&outline.sources)?;
+        let (before, after) = (old.contract(&source)?, new.contract(&source)?);
+        let count = args.recorded.each(&outline.data, &source, &mut |event| {
+            let contracts = (before.as_ref(), after.as_ref());
+            report.compare(contracts, event.kind, &event.body, event.message_id());
+        })?;
+        // Without events nothing is newly blocked, which is no answer to whoever has named them.
+        if count.events == 0 && args.names_events() {
+            return Err(no_events(&source, count));
+        }
+        read = Some((source, count));
+    }
+    let newly_blocked = report.outcomes.get(&ContrastOutcome::NewlyBlocked).copied().unwrap_or(0);
+    if json {
+        println!("{}", as_json(args, &lines, &report, read.as_ref()));
+    } else {
+        print(args, &lines, &report, read.as_ref());
+    }
+    Ok(if newly_blocked > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+impl ContractDiffArgs {
+    /// Whether it is said which events are meant.
+    const fn names_events(&self) -> bool {
+        self.workspace.is_some() || self.recorded.source.is_some() || self.recorded.from.is_some()
+    }
+
+    /// The workspace with the events; none where only the files are compared.
+    fn traffic(&self) -> Result<Option<Outline>, CommandFailure> {
+        let is_workspace = |dir: &&PathBuf| dir.join("tidegate.yaml").is_file();
+        let found = self.workspace.as_ref().or_else(|| [&self.new, &self.old].into_iter().find(is_workspace));
+        match (found, &self.recorded.from) {
+            (Some(dir), _) => {
+                let outline = Outline::read(dir, None).map_err(CommandFailure::Problems)?;
+                Ok((self.names_events() || outline.data.exists()).then_some(outline))
+            }
+            // A folder of contracts alone: the source must be named, and the data directory is not read.
+            (None, Some(_)) => Ok(Outline::read(&self.new, Some(&self.new)).ok()),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn heading(outcome: ContrastOutcome) -> &'static str {
+    match outcome {
+        ContrastOutcome::NewlyBlocked => "newly blocked",
+        ContrastOutcome::NewlyLetThrough => "newly let through",
+        ContrastOutcome::NewlyFound => "newly found, and not newly blocked",
+        ContrastOutcome::NoLongerFound => "no longer found",
+    }
+}
+
+fn print(args: &ContractDiffArgs, lines: &[String], report: &ContrastReport, read: Option<&(String, RecordedCount)>) {
+    println!("{}", style::bold(&format!("{} differences in the files", lines.len())));
+    for line in lines {
+        println!("  {}", style::plain(line, 500));
+    }
+    let Some((source, count)) = read else {
+        println!("No recorded events were looked at; name a workspace with --workspace or a file with --from.");
+        return;
+    };
+    println!("{}", style::bold(&format!("{} events of the source {source}", style::count(count.events))));
+    if count.unreadable > 0 {
+        println!("  {} records are no events and were passed over", style::count(count.unreadable));
+    }
+    for outcome in ContrastOutcome::ALL {
+        let total = report.outcomes.get(&outcome).copied().unwrap_or(0);
+        println!("  {:>10} {}", style::count(total), heading(outcome));
+        for (key, counted) in report.counts.iter().filter(|(key, _)| key.outcome == outcome) {
+            let finding = if key.finding.is_empty() { "by its policy" } else { key.finding.as_str() };
+            println!(
+                "  {:>10}   {}: {}",
+                style::count(counted.events),
+                style::plain(&key.event, 200),
+                style::plain(finding, 300)
+            );
+            println!("               such as {}", style::plain(&counted.samples.join(", "), 300));
+            for value in counted.values.iter().filter(|_| args.values) {
+                println!("               {}", style::plain(value, 300));
+            }
+        }
+    }
+    if report.uncounted > 0 {
+        println!("  {} more differences are of further kinds", style::count(report.uncounted));
+    }
+}
+
+fn as_json(
+    args: &ContractDiffArgs,
+    lines: &[String],
+    report: &ContrastReport,
+    read: Option<&(String, RecordedCount)>,
+) -> Value {
+    let counts: Vec<Value> = report
+        .counts
+        .iter()
+        .map(|(key, counted)| {
+            let mut shown = json!({
+                "outcome": key.outcome.word(), "event": key.event, "finding": key.finding, "events": counted.events,
+                "samples": counted.samples,
+            });
+            if args.values {
+                shown["values"] = json!(counted.values);
+            }
+            shown
+        })
+        .collect();
+    let totals: serde_json::Map<String, Value> = ContrastOutcome::ALL
+        .into_iter()
+        .map(|outcome| {
+            let total = report.outcomes.get(&outcome).copied().unwrap_or(0);
+            (outcome.word().to_owned(), json!(total))
+        })
+        .collect();
+    json!({
+        "files": lines, "source": read.map(|(source, _)| source), "events": read.map(|(_, count)| count.events),
+        "unreadable": read.map(|(_, count)| count.unreadable), "totals": totals, "differences": counts,
+        "uncounted": report.uncounted,
+    })
+}

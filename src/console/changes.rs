@@ -1,0 +1,92 @@
+//! Entries of the audit log.
+
+use axum::response::Response;
+use maud::{Markup, html};
+use serde_json::Value;
+use tidegate_api_types::control::AuditEntries;
+use tidegate_api_types::path;
+use tidegate_event::time;
+
+use super::ask::{PageRefusal, PageRequest};
+use super::layout::ConsolePage;
+use super::text::{compact, moment, short};
+
+const LIMIT: &str = "100";
+
+pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> {
+    let (action, result, from) = (request.text("action"), request.text("result"), request.text("from"));
+    let fields = [("limit", LIMIT), ("action", action), ("result", result), ("from", from)];
+    let found: AuditEntries = request.ask(path::AUDIT, &fields).await?;
+    let content = html! {
+        form.filter method="get" action="/audit" {
+            input type="hidden" name="workspace" value=(request.workspace);
+            label { "Action" input name="action" value=(action) placeholder="created" autocomplete="off"; }
+            label {
+                "Result"
+                select name="result" {
+                    @for (value, name) in [("", "all"), ("done", "done"), ("denied", "denied"), ("failed", "failed")] {
+                        option value=(value) selected[value == result] { (name) }
+                    }
+                }
+            }
+            button type="submit" { "Show" }
+        }
+        @if found.entries.is_empty() {
+            p.quiet { "Nothing of that is in the log." }
+        } @else {
+            (changes(&found.entries, request.now_us))
+        }
+        @if let Some(next) = found.next {
+            p { a href=(request.to("/audit", &[("action", action), ("result", result), ("from", &*next.to_string())])) { "Older ones" } }
+        }
+    };
+    let command = "tidegate audit export".to_owned();
+    Ok(ConsolePage { title: "Audit", at: "/audit", command, updates: None, content }.show(&request))
+}
+
+/// Entries, newest first.
+pub(super) fn changes(entries: &[Value], now_us: i64) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Entries of the audit log" {
+            table {
+                thead { tr {
+                    th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Of" }
+                    th scope="col" { "Result" } th scope="col" { "Detail" }
+                } }
+                tbody {
+                    @for entry in entries {
+                        tr {
+                            td { (moment(&at(entry), now_us)) }
+                            td { (field(entry, "principal")) @if let Some(address) = entry["address"].as_str() { " " span.quiet { (short(address)) } } }
+                            td { (field(entry, "action")) }
+                            td { (field(entry, "kind")) " " bdi { (name_of(entry)) } }
+                            td { span.badge.bad[entry["result"] != "done"] { (field(entry, "result")) } }
+                            td.detail { bdi { (detail(entry)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn at(entry: &Value) -> String {
+    entry["at_us"].as_i64().map(time::format).unwrap_or_default()
+}
+
+fn field(entry: &Value, name: &str) -> String {
+    entry[name].as_str().map(short).unwrap_or_default()
+}
+
+fn name_of(entry: &Value) -> String {
+    let name = field(entry, "name");
+    if name.is_empty() { field(entry, "object") } else { name }
+}
+
+fn detail(entry: &Value) -> String {
+    match &entry["detail"] {
+        Value::Null => String::new(),
+        Value::Object(fields) if fields.is_empty() => String::new(),
+        detail => compact(detail),
+    }
+}
