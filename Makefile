@@ -40,26 +40,29 @@ build: setup
 	cargo build --release --locked
 
 # Programs find names and line tables by the link and the folder that they share; without that file a backtrace has addresses alone.
-DIST := $(TARGET)/dist
+# Cargo has its profile `dist` in $(TARGET)/dist.
+SHIPPED := $(TARGET)/shipped
 # 60 MB.
 BINARY_BYTES_MAX := 60000000
-release: build
+release: setup
+	@echo "== building tidegate for other machines (a profile of its own: small, and much longer to build)"
+	cargo build --profile dist --locked
 	@echo "== the binary without names and line tables, which go into a file beside it"
-	@mkdir -p $(DIST)
-	objcopy --only-keep-debug --compress-debug-sections=zlib $(TIDEGATE) $(DIST)/tidegate.debug
-	objcopy --strip-all --add-gnu-debuglink=$(DIST)/tidegate.debug $(TIDEGATE) $(DIST)/tidegate
-	@ls -lh $(DIST)/tidegate $(DIST)/tidegate.debug
-	@bytes=$$(stat -c %s $(DIST)/tidegate); test $$bytes -le $(BINARY_BYTES_MAX) || \
+	@mkdir -p $(SHIPPED)
+	objcopy --only-keep-debug --compress-debug-sections=zlib $(TARGET)/dist/tidegate $(SHIPPED)/tidegate.debug
+	objcopy --strip-all --add-gnu-debuglink=$(SHIPPED)/tidegate.debug $(TARGET)/dist/tidegate $(SHIPPED)/tidegate
+	@ls -lh $(SHIPPED)/tidegate $(SHIPPED)/tidegate.debug
+	@bytes=$$(stat -c %s $(SHIPPED)/tidegate); test $$bytes -le $(BINARY_BYTES_MAX) || \
 	  { echo "the binary has $$bytes bytes, and may have $(BINARY_BYTES_MAX): see what became larger, or leave something out"; exit 1; }
 
 # They carry the shipped destinations when `make plugins` has built them.
 packages: release
-	@echo "== packing $(DIST)/tidegate into $(DIST)/packages"
-	packaging/all $(abspath $(DIST))/tidegate $(abspath $(DIST))/packages
+	@echo "== packing $(SHIPPED)/tidegate into $(SHIPPED)/packages"
+	packaging/all $(abspath $(SHIPPED))/tidegate $(abspath $(SHIPPED))/packages
 	@echo "== installing each of them into an empty folder"
-	tests/packaging/run $(abspath $(DIST))/tidegate $(abspath $(DIST))/packages
+	tests/packaging/run $(abspath $(SHIPPED))/tidegate $(abspath $(SHIPPED))/packages
 	@echo "== the proxies of examples/ before a server (nginx and Caddy, where they are here)"
-	tests/proxies/run $(abspath $(DIST))/tidegate
+	tests/proxies/run $(abspath $(SHIPPED))/tidegate
 
 components: build
 	@echo "== building the functions into WebAssembly components"

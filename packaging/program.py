@@ -43,7 +43,7 @@ class Program:
         try:
             self.bytes = self.path.read_bytes()
         except OSError as error:
-            raise Unfit(f"{path} cannot be read: {error.strerror}; `make release` builds target/dist/tidegate") from error
+            raise Unfit(f"{path} cannot be read: {error.strerror}; `make release` builds target/shipped/tidegate") from error
         if self.bytes[:6] != b"\x7fELF\x02\x01":
             raise Unfit(f"{path} is no program for 64-bit Linux; packages are made for Linux on x86-64 and ARM64")
         try:

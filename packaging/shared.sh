@@ -1,7 +1,7 @@
 # Read by the scripts beside it, which are called as `packaging/SCRIPT [PROGRAM [OUT]]`: what is packed, and where packages go.
 #
-# PROGRAM             target/dist/tidegate unless it is said; `make release` builds it
-# OUT                 target/dist/packages unless it is said
+# PROGRAM             target/shipped/tidegate unless it is said; `make release` builds it
+# OUT                 target/shipped/packages unless it is said
 # TIDEGATE_RUNS_HERE  a program of the same version that runs on this machine, when PROGRAM is for another kind of processor:
 #                     manual pages and completions are its output
 # TIDEGATE_PLUGINS    the folder of the shipped destinations that `make plugins` builds; packages carry them when it is there
@@ -16,8 +16,8 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 target=${CARGO_TARGET_DIR:-$root/target}
-program=$(realpath -m "${1:-$target/dist/tidegate}")
-out=$(realpath -m "${2:-$target/dist/packages}")
+program=$(realpath -m "${1:-$target/shipped/tidegate}")
+out=$(realpath -m "${2:-$target/shipped/packages}")
 plugins=${TIDEGATE_PLUGINS:-$target/release/plugins}
 mkdir -p "$out"
 
