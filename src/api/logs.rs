@@ -1,7 +1,7 @@
 //! What functions and destinations logged and used.
 
 use tidegate_api_types::destination::{DestinationCharge, DestinationMeters, SyncMeter};
-use tidegate_api_types::function::{CanaryComparison, FunctionMeters, ShownCharge};
+use tidegate_api_types::function::{CanaryComparison, FunctionMeters, FunctionTimes, ShownCharge};
 use tidegate_api_types::logs::{LogQuery, Logs, ShownLogLine};
 use tidegate_delivery::Logged;
 use tidegate_event::time;
@@ -63,7 +63,7 @@ impl AskedEngine {
         Ok(Logs { lines: lines.iter().map(line).collect() })
     }
 
-    /// What each version of a function used since it was first seen, and what comparisons came to.
+    /// What each version of a function used since it was first seen, how long batches took, and what comparisons came to.
     pub(super) fn function_meters(&self, name: &str) -> Result<FunctionMeters, ApiRefusal> {
         let failed = |error| ApiRefusal::failed("the meters cannot be read", &error);
         let state = self.state()?;
@@ -89,7 +89,14 @@ impl AskedEngine {
             same: comparison.same,
             different: comparison.different,
         });
-        Ok(FunctionMeters { charges: charges.collect(), comparisons: comparisons.collect() })
+        let (charges, comparisons) = (charges.collect(), comparisons.collect());
+        Ok(FunctionMeters { charges, times: self.function_times(name), comparisons })
+    }
+
+    fn function_times(&self, name: &str) -> FunctionTimes {
+        let histogram = self.engine.metrics.functions.find(&[name]);
+        let read = histogram.map(|histogram| histogram.read()).unwrap_or_default();
+        FunctionTimes { batches: read.count(), p50_us: read.quantile_us(50), p99_us: read.quantile_us(99) }
     }
 
     /// What became of the events of a destination's syncs.

@@ -43,7 +43,7 @@ const TABLES: usize = 5;
 /// How a server is watched.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate top\n  tidegate top --server https://tide.example:8089 --workspace staging --interval 5\n  tidegate top --once | head -20\n  tidegate top --json | jq .in_a_second\n\n`q` or Ctrl-C ends it. In a pipe, and with --once, there is one frame of two looks, and with --json a line for each look.\n\nin, out: events accepted and delivered; waiting: events in the log that a sync has not had; behind: since when the oldest of them waits; fresh: from receipt to being durable, of 95 of 100 events; pending: events that wait for another try; quar, dup, drop, suppr: quarantined, duplicate, dropped, suppressed."
+    after_help = "Examples:\n  tidegate top\n  tidegate top --server https://tide.example:8089 --workspace staging --interval 5\n  tidegate top --once | head -20\n  tidegate top --json | jq .in_a_second\n\n`q` or Ctrl-C ends it. In a pipe, and with --once, there is one frame of two looks, and with --json a line for each look.\n\nin, out: events accepted and delivered; waiting: events in the log that a sync has not had; behind: since when the oldest of them waits; fresh: from receipt to being durable, of 95 of 100 events; p50, p99: processor time of a function for a batch, of half of them and of 99 of 100; pending: events that wait for another try; quar, dup, drop, suppr: quarantined, duplicate, dropped, suppressed."
 )]
 pub(super) struct TopArgs {
     /// Seconds between two looks

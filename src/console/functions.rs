@@ -3,7 +3,9 @@
 use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
-use tidegate_api_types::function::{CanaryComparison, FunctionMeters, Functions, ShownCharge, ShownFunction};
+use tidegate_api_types::function::{
+    CanaryComparison, FunctionMeters, FunctionTimes, Functions, ShownCharge, ShownFunction,
+};
 use tidegate_api_types::logs::Logs;
 use tidegate_api_types::path;
 use tidegate_api_types::version::{Canary, ShownPlaced, Version};
@@ -52,16 +54,20 @@ pub(super) async fn list(request: PageRequest) -> Result<Response, PageRefusal> 
                     thead { tr {
                         th scope="col" { "Function" } th scope="col" { "Live" } th scope="col" { "Sees" } th.number scope="col" { "Events" }
                         th.number scope="col" { "CPU an event" } th.number scope="col" { "Errors" } th.number scope="col" { "Failed calls" }
-                        th.number scope="col" { "Memory" } th scope="col" { "State" }
+                        th.number scope="col" { "Memory" } th.number scope="col" { "Batch, p50" } th.number scope="col" { "Batch, p99" }
+                        th scope="col" { "State" }
                     } }
                     tbody {
                         @for (summary, meters) in &functions {
                             @let charge = summary.live.as_deref().and_then(|live| charge_of(meters.as_ref(), live));
+                            @let times = meters.as_ref().map(|meters| meters.times).unwrap_or_default();
                             tr {
                                 th scope="row" { a href=(page_of(&request, &summary.name)) { (short(&summary.name)) } }
                                 td { @if let Some(live) = &summary.live { (sha(live)) } @else { span.quiet { "none" } } }
                                 td { (sees(&summary.attached)) }
                                 (costs(charge))
+                                td.number { (at_most(times, times.p50_us)) }
+                                td.number { (at_most(times, times.p99_us)) }
                                 td {
                                     @if let Some(charge) = charge.filter(|charge| charge.stopped.is_some()) { span.badge.bad title=[charge.stopped.as_deref()] { "stopped" } }
                                     @else if summary.canary.is_some() { span.badge { "a version is tried" } }
@@ -120,6 +126,20 @@ fn each(charge: &ShownCharge) -> String {
     }
 }
 
+/// How long a batch took, by the end of a bucket of the histogram, of which the last one has none.
+fn at_most(times: FunctionTimes, end_us: Option<u64>) -> String {
+    let (unit_us, unit) = match end_us {
+        None if times.batches == 0 => return "–".to_owned(),
+        None => return "> 2 h".to_owned(),
+        Some(..1_000_000) => (1_000, "ms"),
+        Some(_) => (1_000_000, "s"),
+    };
+    let end_us = end_us.unwrap_or_default();
+    let (whole, tenth) = (end_us / unit_us, end_us % unit_us * 10 / unit_us);
+    let tenth = if tenth > 0 { format!(".{tenth}") } else { String::new() };
+    format!("≤ {}{tenth} {unit}", amount(whole))
+}
+
 pub(super) async fn show(Path(name): Path<String>, request: PageRequest) -> Result<Response, PageRefusal> {
     let found: ShownFunction = request.ask(&at(path::FUNCTION, &name), &[]).await?;
     let all: Functions = request.ask(path::FUNCTIONS, &[]).await?;
@@ -173,6 +193,7 @@ pub(super) async fn show(Path(name): Path<String>, request: PageRequest) -> Resu
 
 fn states(found: &ShownFunction, meters: Option<&FunctionMeters>) -> Markup {
     let charge = found.live.as_ref().and_then(|live| charge_of(meters, &live.sha256));
+    let times = meters.map(|meters| meters.times).unwrap_or_default();
     html! {
         dl.of-record {
             div { dt { "Live" } dd { (placed(found.live.as_ref())) } }
@@ -182,6 +203,7 @@ fn states(found: &ShownFunction, meters: Option<&FunctionMeters>) -> Markup {
             @if let Some(charge) = charge {
                 div { dt { "Events" } dd { (amount(charge.events)) " in " (amount(charge.calls)) " calls" } }
                 div { dt { "CPU an event" } dd { (each(charge)) } }
+                div { dt { "CPU a batch, of all versions" } dd { (at_most(times, times.p50_us)) " (p50), " (at_most(times, times.p99_us)) " (p99)" } }
                 div { dt { "Memory at most" } dd { (size(charge.memory_peak_bytes)) } }
                 div { dt { "Dropped" } dd { (amount(charge.dropped)) } }
                 div { dt { "Refused" } dd { (amount(charge.failed)) } }
@@ -298,5 +320,18 @@ fn lines(name: &str, logs: Option<&Logs>, request: &PageRequest) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_batch_is_shown_by_the_end_of_its_bucket() {
+        let some = FunctionTimes { batches: 1, ..FunctionTimes::default() };
+        let shown = [1_000, 2_500, 500_000, 2_500_000, 7_200_000_000].map(|end_us| at_most(some, Some(end_us)));
+        assert_eq!(shown, ["≤ 1 ms", "≤ 2.5 ms", "≤ 500 ms", "≤ 2.5 s", "≤ 7,200 s"]);
+        assert_eq!((at_most(some, None), at_most(FunctionTimes::default(), None)), ("> 2 h".into(), "–".into()));
     }
 }

@@ -11,7 +11,7 @@ use crate::reliability::{SYNC, wait};
 use crate::support::admin::Admin;
 use crate::support::http::{basic, try_request};
 use crate::support::waiting::until;
-use crate::support::{Server, Warehouse, Workspace, guests};
+use crate::support::{Server, Warehouse, Workspace, guests, run};
 
 /// A version of the function `stamp`; its settings say what it stamps.
 fn version(note: &str) -> Vec<u8> {
@@ -129,17 +129,28 @@ fn a_shadow_changes_no_event_and_its_differences_are_kept_field_by_field() {
     let reply = admin.post("/admin/functions/stamp/canary", &candidate);
     assert_eq!(reply.status, 200, "{}", reply.text());
     admin.attach("stamp", "web");
+    let times = admin.get("/admin/functions/stamp")["meters"]["times"].clone();
+    assert_eq!(times, json!({"batches": 0, "p50_us": null, "p99_us": null}), "nothing came yet");
     let event = |id: &str| json!({"type": "track", "event": "Swap", "messageId": id, "properties": {}});
     server.batch(&[event("a"), event("b")]);
     until("both events are in their table", || {
         workspace.warehouse().has("swap") && workspace.warehouse().count("swap") == 2
     });
     let shown = admin.get("/admin/functions/stamp");
+    let url = format!("http://{}", server.admin);
+    let top = run(&["--json", "top", "--once", "--interval", "1", "--server", &url, "--token", &token]);
     server.stop();
     assert_eq!(stamps(&workspace.warehouse()).values().collect::<HashSet<_>>(), HashSet::from([&"live".to_owned()]));
     let found = &shown["meters"]["comparisons"][0];
     assert_eq!((found["same"].as_u64(), found["different"].as_u64()), (Some(0), Some(2)), "{shown}");
     assert_eq!(found["samples"]["a"][0], "/properties/stamp: \"live\" became \"rival\"", "{shown}");
+    let times = &shown["meters"]["times"];
+    let (half, nearly_all) = (times["p50_us"].as_u64(), times["p99_us"].as_u64());
+    assert!(times["batches"].as_u64() >= Some(1) && half.is_some() && half <= nearly_all, "{shown}");
+    let top: Value = serde_json::from_slice(&top.stdout).unwrap();
+    let function = &top["functions"][0];
+    let (half, nearly_all) = (function["p50_seconds"].as_f64(), function["p99_seconds"].as_f64());
+    assert!(function["function"] == "stamp" && half.is_some() && half <= nearly_all, "{top}");
 }
 
 #[test]

@@ -55,7 +55,21 @@ pub struct ShownFunction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionMeters {
     pub charges: Vec<ShownCharge>,
+    #[serde(default)]
+    pub times: FunctionTimes,
     pub comparisons: Vec<CanaryComparison>,
+}
+
+/// How long a function took for a batch: processor time, of all its versions together but for shadows, since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FunctionTimes {
+    /// Batches that were measured.
+    pub batches: u64,
+    /// Half of the batches took no longer, in microseconds: the end of a bucket of `tidegate_function_seconds`. None where there was no batch,
+    /// and where it is more than two hours.
+    pub p50_us: Option<u64>,
+    /// The same of 99 of 100 batches.
+    pub p99_us: Option<u64>,
 }
 
 /// What a version used since it was first seen.

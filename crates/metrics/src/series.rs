@@ -46,11 +46,31 @@ pub struct Histogram {
 }
 
 /// What a histogram says at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HistogramReading {
     /// Of each bucket by itself, the last one without an end.
     pub counts: [u64; COUNTS],
     pub sum_us: u64,
+}
+
+impl HistogramReading {
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// So many of a hundred took no longer: the end of the bucket that they are in or below, in microseconds. None where nothing was observed,
+    /// and where they reach into the bucket without an end.
+    #[must_use]
+    pub fn quantile_us(&self, percent: u8) -> Option<u64> {
+        let wanted = u128::from(self.count()) * u128::from(percent);
+        let mut below = 0_u128;
+        let bucket = self.counts.iter().position(|count| {
+            below += u128::from(*count);
+            below > 0 && below * 100 >= wanted
+        });
+        BUCKETS_US.get(bucket?).copied()
+    }
 }
 
 fn bucket(us: u64) -> usize {
@@ -109,13 +129,17 @@ impl<T> Default for SeriesFamily<T> {
     }
 }
 
+fn key_of<'a>(labels: &[&'a str]) -> Cow<'a, str> {
+    match labels {
+        [one] => Cow::Borrowed(*one),
+        several => Cow::Owned(several.join(SEPARATOR)),
+    }
+}
+
 impl<T: Default> SeriesFamily<T> {
     /// The series of these values. Whoever adds to it often keeps it.
     pub fn of(&self, labels: &[&str]) -> Arc<T> {
-        let key = match labels {
-            [one] => Cow::Borrowed(*one),
-            several => Cow::Owned(several.join(SEPARATOR)),
-        };
+        let key = key_of(labels);
         if let Some(known) = self.series.read().get(&*key) {
             return Arc::clone(known);
         }
@@ -125,6 +149,12 @@ impl<T: Default> SeriesFamily<T> {
         }
         let others = vec![OTHER; labels.len()].join(SEPARATOR);
         Arc::clone(series.entry(others.into()).or_default())
+    }
+
+    /// The same, where it is there; none is made, and what counts under `other` has none.
+    #[must_use]
+    pub fn find(&self, labels: &[&str]) -> Option<Arc<T>> {
+        self.series.read().get(&*key_of(labels)).cloned()
     }
 
     /// All of them in order, with the values of their labels.
@@ -153,6 +183,36 @@ mod tests {
         assert_eq!(read.counts[..3], [2, 2, 1]);
         assert_eq!((read.counts[COUNTS - 1], read.counts.iter().sum::<u64>()), (1, 6));
         assert_eq!(read.sum_us, 7_200_000_001 + 2_001 + 5_001);
+    }
+
+    #[test]
+    fn a_quantile_is_the_end_of_the_bucket_that_so_many_are_in_or_below() {
+        let of = |all: &[(u64, usize)]| {
+            let histogram = Histogram::default();
+            for (us, times) in all {
+                histogram.observe_all(std::iter::repeat_n(Duration::from_micros(*us), *times));
+            }
+            let read = histogram.read();
+            (read.count(), read.quantile_us(50), read.quantile_us(99))
+        };
+        assert_eq!(of(&[]), (0, None, None));
+        assert_eq!(of(&[(0, 1)]), (1, Some(1_000), Some(1_000)));
+        // Of a hundred the fiftieth and the ninety-ninth.
+        assert_eq!(of(&[(900, 50), (2_000, 49), (40_000, 1)]), (100, Some(1_000), Some(2_500)));
+        assert_eq!(of(&[(900, 49), (2_000, 49), (40_000, 2)]), (100, Some(2_500), Some(50_000)));
+        assert_eq!(of(&[(7_200_000_000, 3)]), (3, Some(7_200_000_000), Some(7_200_000_000)));
+        // Behind the last end nothing is known but that it was longer.
+        assert_eq!(of(&[(7_200_000_001, 3)]), (3, None, None));
+        assert_eq!(of(&[(3_000, 9), (7_200_000_001, 1)]), (10, Some(5_000), None));
+    }
+
+    #[test]
+    fn a_series_that_nobody_added_to_is_not_there_and_not_made() {
+        let family = SeriesFamily::<AtomicU64>::default();
+        family.of(&["a"]).fetch_add(3, Ordering::Relaxed);
+        assert_eq!(family.find(&["a"]).map(|count| count.load(Ordering::Relaxed)), Some(3));
+        assert!(family.find(&["b"]).is_none() && family.find(&["a", "b"]).is_none());
+        assert_eq!(family.all().len(), 1);
     }
 
     #[test]

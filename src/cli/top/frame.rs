@@ -189,13 +189,15 @@ fn functions(functions: &[TopFunction]) -> TopTable {
             function.cpu_us.map_or_else(none, |us| format!("{us:.1} us")),
             rate(function.errors_a_second),
             style::count(function.errors),
+            function.p50_seconds.map_or_else(none, length),
+            function.p99_seconds.map_or_else(none, length),
             rate(function.dropped_a_second),
             style::count(function.events),
         ],
         is_bad: function.stopped,
         why: function.stopped.then(|| "its live version is stopped".to_owned()),
     };
-    let columns = &["events/s", "CPU/event", "err/s", "errors", "drop/s", "events"];
+    let columns = &["events/s", "CPU/event", "err/s", "errors", "p50", "p99", "drop/s", "events"];
     TopTable { title: "FUNCTIONS", columns, rows: functions.iter().map(row).collect() }
 }
 
@@ -244,7 +246,8 @@ fn rate(number: Option<f64>) -> String {
 fn length(seconds: f64) -> String {
     match seconds {
         ..0.0005 => "0 s".to_owned(),
-        0.0005..0.9995 => format!("{:.0} ms", seconds * 1e3),
+        0.0005..0.00995 => format!("{:.1} ms", seconds * 1e3),
+        0.00995..0.9995 => format!("{:.0} ms", seconds * 1e3),
         0.9995..9.95 => format!("{seconds:.1} s"),
         9.95..119.5 => format!("{seconds:.0} s"),
         119.5..7_200.0 => format!("{:.0} min", seconds / 60.0),
@@ -348,7 +351,7 @@ mod tests {
     fn numbers_are_short() {
         let rates = [None, Some(0.0), Some(1.26), Some(99.96), Some(12_345.6), Some(2e7)].map(rate);
         assert_eq!(rates, ["-", "0.0", "1.3", "100", "12,346", "20.0 M"]);
-        let lengths = [0.0, 0.25, 2.5, 90.0, 600.0, 7_200.0, 1e6].map(length);
-        assert_eq!(lengths, ["0 s", "250 ms", "2.5 s", "90 s", "10 min", "2 h", "12 d"]);
+        let lengths = [0.0, 0.0025, 0.01, 0.25, 2.5, 90.0, 600.0, 7_200.0, 1e6].map(length);
+        assert_eq!(lengths, ["0 s", "2.5 ms", "10 ms", "250 ms", "2.5 s", "90 s", "10 min", "2 h", "12 d"]);
     }
 }

@@ -9,8 +9,11 @@ use tidegate_metrics as metrics;
 use super::look::TopLook;
 use super::samples::ReadSamples;
 
-/// Freshness is told of so many events of a hundred.
+/// Freshness is told of so many events.
 const FRESH_SHARE: f64 = 0.95;
+/// The time of a function is told of half of its batches, and of nearly all.
+const HALF: f64 = 0.5;
+const NEARLY_ALL: f64 = 0.99;
 
 /// Everything that is shown. What comes in a second is none before there were two looks; what may not be seen is empty, and `not_seen` says so.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -103,6 +106,9 @@ pub(super) struct TopFunction {
     pub(super) events_a_second: Option<f64>,
     /// Microseconds of processor time for an event: since the look before, or ever where nothing came.
     pub(super) cpu_us: Option<f64>,
+    /// Processor time of a batch, of half of them and of 99 of 100: no more than this. Since the look before, or since the start where nothing came.
+    pub(super) p50_seconds: Option<f64>,
+    pub(super) p99_seconds: Option<f64>,
     pub(super) errors_a_second: Option<f64>,
     pub(super) dropped_a_second: Option<f64>,
     pub(super) stopped: bool,
@@ -163,7 +169,8 @@ impl TopNumbers {
             shown.functions = measured.functions();
             shown.destinations = measured.destinations();
             for sync in &mut syncs {
-                sync.fresh_seconds = measured.fresh_seconds(&sync.sync);
+                let of = ("sync", sync.sync.as_str());
+                sync.fresh_seconds = measured.quantile_seconds(metrics::FRESHNESS.name, of, FRESH_SHARE);
             }
             let whole = |name: &str| samples.of(name).iter().map(|sample| sample.value).reduce(|sum, more| sum + more);
             shown.quarantine = whole(metrics::QUARANTINE.name).map(count);
@@ -333,6 +340,8 @@ impl TwoScrapes<'_> {
                 errors: count(ever(metrics::FUNCTION_ERRORS.name)),
                 events_a_second: self.rate(events, of),
                 cpu_us: (seen > 0.0).then(|| took * 1e6 / seen),
+                p50_seconds: self.quantile_seconds(metrics::FUNCTION.name, of, HALF),
+                p99_seconds: self.quantile_seconds(metrics::FUNCTION.name, of, NEARLY_ALL),
                 errors_a_second: self.rate(metrics::FUNCTION_ERRORS.name, of),
                 dropped_a_second: self.rate(metrics::FUNCTION_DROPPED.name, of),
                 stopped: ever(metrics::FUNCTION_STOPPED.name) > 0.0,
@@ -374,17 +383,16 @@ impl TwoScrapes<'_> {
         shown
     }
 
-    /// The end of the bucket that 95 of 100 events are in or below.
-    fn fresh_seconds(&self, sync: &str) -> Option<f64> {
-        let of = ("sync", sync);
-        let ever = self.now.buckets(metrics::FRESHNESS.name, of);
-        let before = self.before.map(|(before, _)| before.buckets(metrics::FRESHNESS.name, of)).unwrap_or_default();
+    /// The end of the bucket of a histogram that this share is in or below.
+    fn quantile_seconds(&self, histogram: &str, of: (&str, &str), share: f64) -> Option<f64> {
+        let ever = self.now.buckets(histogram, of);
+        let before = self.before.map(|(before, _)| before.buckets(histogram, of)).unwrap_or_default();
         let earlier = |end: f64| before.iter().find(|(other, _)| *other == end).map_or(0.0, |(_, count)| *count);
         let lately: Vec<(f64, f64)> = ever.iter().map(|(end, count)| (*end, count - earlier(*end))).collect();
         let came = lately.last().is_some_and(|(_, count)| *count > 0.0);
         let buckets = if came { lately } else { ever };
         let (_, all) = *buckets.last()?;
-        let found = buckets.iter().find(|(_, count)| all > 0.0 && *count >= all * FRESH_SHARE);
+        let found = buckets.iter().find(|(_, count)| all > 0.0 && *count >= all * share);
         // Behind the last end there is none.
         found.map(|(end, _)| *end).filter(|end| end.is_finite())
     }
@@ -424,6 +432,7 @@ mod tests {
         text.add(&metrics::DELIVERY_ANSWERS, &["default", "crm", "2xx"], events);
         text.add(&metrics::DELIVERY_ANSWERS, &["default", "crm", "none"], events / 100);
         text.add_histogram(&metrics::FRESHNESS, &["default", "crm"], &histogram.read());
+        text.add_histogram(&metrics::FUNCTION, &["default", "f"], &histogram.read());
         text
     }
 
@@ -436,13 +445,15 @@ mod tests {
         assert_eq!((alone.in_a_second, alone.out_a_second, alone.seconds), (None, None, None));
         assert_eq!((alone.functions[0].cpu_us, alone.functions[0].events_a_second), (Some(5_000.0), None));
         assert_eq!(alone.syncs[0].fresh_seconds, Some(0.005));
+        assert_eq!((alone.functions[0].p50_seconds, alone.functions[0].p99_seconds), (Some(0.005), Some(0.005)));
         assert_eq!((alone.waiting, alone.syncs[0].behind_seconds), (7, 10.0));
-        let second = look("2026-01-01T00:00:12Z", now + Duration::from_secs(2), 1_400, text(300, 0.7, &[4, 4, 40, 40]));
+        let second = look("2026-01-01T00:00:12Z", now + Duration::from_secs(2), 1_400, text(300, 0.7, &[4, 4, 9, 40]));
         let both = of(&second, Some(&first));
         assert_eq!((both.in_a_second, both.out_a_second, both.seconds), (Some(200.0), Some(100.0), Some(2.0)));
         let function = &both.functions[0];
         assert_eq!((function.events_a_second, function.cpu_us.map(f64::round)), (Some(100.0), Some(1_000.0)));
         assert_eq!(both.syncs[0].fresh_seconds, Some(0.05));
+        assert_eq!((function.p50_seconds, function.p99_seconds), (Some(0.01), Some(0.05)));
         let destination = &both.destinations[0];
         assert_eq!((destination.answers, destination.errors), (303, 3));
         assert_eq!((destination.answers_a_second, destination.errors_a_second), (Some(101.0), Some(1.0)));

@@ -73,6 +73,7 @@ fn is_wanted(line: &str) -> bool {
         metrics::FUNCTION_FAILED_CALLS.name,
         metrics::FUNCTION_DROPPED.name,
         metrics::FUNCTION_STOPPED.name,
+        metrics::FUNCTION.name,
         metrics::FRESHNESS.name,
         metrics::DELIVERY_ANSWERS.name,
         metrics::DELIVERY_RETRIES.name,

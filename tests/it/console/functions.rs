@@ -62,6 +62,7 @@ fn forms_make_versions_live_roll_back_attach_and_change_settings() {
         assert_eq!(out_of_place(&html), None, "{path}: {html}");
         assert!(!html.contains(SCRIPT) && html.contains("<code>tidegate function "), "{path}: {html}");
     }
+    assert!(page(&mut root, "/functions").contains("Batch, p99"));
     let html = page(&mut root, "/functions/crm");
     assert!(html.contains("&lt;script&gt;alert(1)") && html.contains("shadow: compared"), "{html}");
     assert!(html.contains("name=\"setting.salt\"") && html.contains("&quot;email&quot;: &quot;mask&quot;"), "{html}");
