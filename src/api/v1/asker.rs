@@ -20,7 +20,7 @@ pub(super) type OfApi = State<Arc<SharedApi>>;
 #[derive(Debug, Clone)]
 pub(in crate::api) struct AskedFrom(pub(in crate::api) String);
 
-/// What the audit log says of changes by the admin token, which is nobody's in the catalog.
+/// What is said of the admin token, which is nobody's in the catalog.
 const BREAK_GLASS: &str = "the admin token";
 
 /// Whoever asks, now.
@@ -59,6 +59,11 @@ impl Requester {
     /// Whether they may do everything in a workspace.
     pub(super) fn is_admin(&self, workspace: &str) -> bool {
         self.acting().is_none_or(|acting| is_admin(acting, workspace))
+    }
+
+    /// By whom something is said to be asked for, where that is kept.
+    pub(super) fn asked_by(&self) -> String {
+        self.acting().map_or_else(|| BREAK_GLASS.to_owned(), |acting| acting.person.to_string())
     }
 
     pub(super) fn authority(&self) -> Authority {

@@ -33,8 +33,6 @@ const VALUE_BYTES_MAX: usize = 1_024;
 const NAME_BYTES_MAX: usize = 128;
 /// Jobs of one answer.
 const JOBS_MAX: u64 = 100;
-/// What is done by the admin token is said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 const NO_JOB: &str = "there is no such job";
@@ -77,7 +75,7 @@ pub(in crate::api::v1) async fn suppress(
     if !dry_run {
         shared.note_done(&asker, &workspace, ("privacy_suppressed", names_detail(&hashed))).await?;
     }
-    let (asked_by, now_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, now_us) = (asker.asked_by(), asker.at_us);
     let work = move || -> Result<SubjectsSuppressed, StateError> {
         let mut state = (engine.open_state)()?;
         let set = state.subject_set(&hashed)?;
@@ -142,7 +140,7 @@ pub(in crate::api::v1) async fn forget(
     // Who removes something for good is in the log before it is gone.
     shared.note_done(&asker, &workspace, (action, names_detail(&hashed))).await?;
     let forgets = Arc::clone(&engine.forgets);
-    let (asked_by, now_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, now_us) = (asker.asked_by(), asker.at_us);
     let begin = move || -> Result<Option<ForgetJob>, StateError> {
         let mut state = (engine.open_state)()?;
         if !dry_run && !keep_accepting {
@@ -242,10 +240,6 @@ fn names_detail(subjects: &[HashedSubject]) -> Value {
 fn count_named(list: &[SuppressedSubject], subjects: &[HashedSubject], on_it: bool) -> u64 {
     let is_on = |subject: &&HashedSubject| list.iter().any(|listed| listed.subject == **subject) == on_it;
     subjects.iter().filter(is_on).count() as u64
-}
-
-fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
 }
 
 fn shown(job: &ForgetJob) -> ShownForgetJob {

@@ -14,7 +14,6 @@ use tidegate_state::{NewRebuildJob, RebuildJob, RebuildRefusal, StateError};
 
 use super::asker::{OfApi, Requester};
 use super::refused::{absent, failed};
-use super::replays::name_of;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
 use crate::api::{EngineSettings, SyncRepeats};
@@ -52,7 +51,7 @@ pub(in crate::api::v1) async fn create(
     let action = if order.dry_run { "rebuild_tried" } else { "rebuilt" };
     shared.note_done(&asker, &workspace, (action, detail)).await?;
     let order = serde_json::to_string(&order).unwrap_or_default();
-    let job = NewRebuildJob { at_us: asker.at_us, asked_by: name_of(&asker), sync, order };
+    let job = NewRebuildJob { at_us: asker.at_us, asked_by: asker.asked_by(), sync, order };
     let rebuilds = Arc::clone(&engine.rebuilds);
     let begin = move || -> Result<Result<Option<RebuildJob>, RebuildRefusal>, StateError> {
         let mut state = (engine.open_state)()?;
@@ -176,7 +175,7 @@ fn not_begun(refusal: RebuildRefusal) -> ApiRefusal {
 }
 
 fn is_seen(asker: &Requester, workspace: &str, job: &RebuildJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
+    asker.is_admin(workspace) || job.asked.asked_by == asker.asked_by()
 }
 
 /// What is asked for, checked.

@@ -32,8 +32,6 @@ const NAME_BYTES_MAX: usize = 256;
 const USER_BYTES_MAX: usize = 1_024;
 /// Jobs of one answer.
 const JOBS_MAX: u64 = 100;
-/// What is done by the admin token is said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 const NO_JOB: &str = "there is no such job of the sync";
@@ -67,7 +65,7 @@ pub(in crate::api::v1) async fn create(
     let action = if order.dry_run { "replay_tried" } else { "replayed" };
     shared.note_done(&asker, &workspace, (action, detail)).await?;
     let replays = Arc::clone(&engine.replays);
-    let (asked_by, at_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, at_us) = (asker.asked_by(), asker.at_us);
     let begin = move || -> Result<Result<Option<ShownReplay>, ApiRefusal>, StateError> {
         let mut state = (engine.open_state)()?;
         let partitions = state.partitions()?;
@@ -165,12 +163,7 @@ async fn one(
 }
 
 fn is_seen(asker: &Requester, workspace: &str, job: &ReplayJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
-}
-
-/// Who asks, as jobs keep it.
-pub(super) fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
+    asker.is_admin(workspace) || job.asked.asked_by == asker.asked_by()
 }
 
 /// What is asked for, checked.

@@ -32,9 +32,6 @@ const RATE_DEFAULT: u32 = 500;
 const RATE_MAX: u32 = 100_000;
 /// Bytes of an event that is put in the place of another.
 const EVENT_BYTES_MAX: usize = 128 << 10;
-/// What jobs of the admin token are said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
-
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
@@ -230,12 +227,7 @@ fn refuse_unnamed(selection: &EntrySelection) -> Result<(), ApiRefusal> {
 }
 
 fn is_seen(asker: &Requester, workspace: &str, job: &RetryJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
-}
-
-/// Who asks, as jobs keep it.
-fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
+    asker.is_admin(workspace) || job.asked.asked_by == asker.asked_by()
 }
 
 fn shown(job: RetryJob) -> ShownRetryJob {
@@ -271,7 +263,7 @@ impl SharedApi {
     }
 
     fn new_job(&self, asker: &Requester) -> NewRetryJob {
-        NewRetryJob { at_us: clock::now_us(), asked_by: name_of(asker), ..NewRetryJob::default() }
+        NewRetryJob { at_us: clock::now_us(), asked_by: asker.asked_by(), ..NewRetryJob::default() }
     }
 
     /// Begins a job, and tells whoever works on it. It is in the audit log before it begins.
