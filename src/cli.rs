@@ -40,6 +40,7 @@ mod function;
 mod init;
 mod login;
 mod man;
+mod moments;
 mod object;
 mod out;
 mod pause;

@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use tidegate_api_types::replay::{ReplayEvents, ReplayReport, ShownReplay};
-use tidegate_document::units;
 use tidegate_event::{Position, time};
-use tidegate_process::clock;
 
+use super::moments::moment_us;
 use super::object::{CatalogArgs, print_json};
 use super::{CommandDone, CommandFailure, runtime, style};
 
@@ -130,11 +129,7 @@ fn bound(option: &str, text: &str) -> Result<String, CommandFailure> {
     if text.parse::<Position>().is_ok() || (option == "--from" && text == "beginning") {
         return Ok(text.to_owned());
     }
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
+    moment_us(text).map(time::format).ok_or_else(|| {
         let wrong = format!(
             "{option} {text:?} is no time such as 2026-01-31T00:00:00Z, no age such as 7d and no position such as 12000 or 2/7"
         );

@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use tidegate_api_types::rebuild::{RebuildReport, RebuildSync, ShownRebuild};
-use tidegate_document::units;
 use tidegate_event::{Position, time};
-use tidegate_process::clock;
 
 use super::client::CatalogClient;
+use super::moments::moment_us;
 use super::object::{CatalogArgs, print_json};
 use super::{CommandDone, CommandFailure, runtime, style};
 
@@ -142,11 +141,7 @@ fn bound(text: &str) -> Result<String, CommandFailure> {
     if text == "beginning" {
         return Ok(text.to_owned());
     }
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
+    moment_us(text).map(time::format).ok_or_else(|| {
         let wrong = format!(
             "--from {text:?} is neither `beginning`, a time such as 2026-01-31T00:00:00Z nor an age such as 90d"
         );
