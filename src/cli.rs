@@ -38,6 +38,7 @@ mod export;
 mod field_difference;
 mod function;
 mod init;
+mod log_parts;
 mod login;
 mod man;
 mod moments;
