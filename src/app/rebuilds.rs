@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::AppError;
 use super::active_runtimes::ActiveRuntimes;
 use super::rebuild_batches::{
-    add_counted, at_by_ledger, deliver, delivered_to, durable_to, give_way, may_swap, note, note_expired, part_of,
-    report_of, schemas_in_the_way, swap_tables, swapped_at, until_over, wait_for_consent,
+    at_by_ledger, deliver, delivered_to, durable_to, give_way, may_swap, note_expired, part_of, report_of,
+    schemas_in_the_way, swap_tables, swapped_at, until_over, wait_for_consent,
 };
 use super::rebuild_target::{OpenRebuild, RebuiltSchemas};
+use super::replay_batches::{add_counts, note};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
 use super::sync_cursors::HeldCursor;
 use super::unopened::Unopened;
@@ -357,7 +358,7 @@ impl RebuildWorker {
                 self.state.follow_suppress_list(&mut self.suppressed)?;
                 let range = report.parts[index].at..report.parts[index].to;
                 let counted = source.count(range, bounds, &self.suppressed.subjects).await?;
-                add_counted(&mut report, &counted);
+                add_counts(&mut report.counts, &counted.counts);
                 report.parts[index].at = counted.batch.range.end;
                 if !self.keep(&open.job, &report, RebuildJobState::Running)? {
                     return Ok(RebuildTurn::Over);
@@ -540,7 +541,7 @@ impl RebuildWorker {
              is to be made of the new ones",
             report.before
         );
-        note(&mut report, &text);
+        note(&mut report.notes, &text);
         self.end(&open.job, &report, RebuildJobState::Done)?;
         Ok(RebuildTurn::Over)
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api_types::replay::{ReplayOrder, ReplayRefusal, ReplayReport};
+use tidegate_api_types::replay::{ReplayOrder, ReplayReport};
 use tidegate_event::EventId;
 use tidegate_event::destination::{Batch, Destination, Failure};
 use tidegate_pipeline::replay::{ReplayBounds, ReplayFilter, ReplaySource, ReplayedCounts, ReplayedPart};
@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::active_runtimes::ActiveRuntimes;
 use super::archive::LogArchive;
 use super::replay_archive::ReplayArchive;
-use super::replay_batches::{HandedBatch, add_counted, note, refusals};
+use super::replay_batches::{HandedBatch, add_counted, name_refused, note, refusals};
 use super::replay_parts::{OpenReplay, part_of, times_of};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
 use super::sync_cursors::HeldCursor;
@@ -42,8 +42,6 @@ const FAILED_PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSED: Duration = Duration::from_secs(2);
 /// For the round of retries that a destination is at.
 const CLOSING_MAX: Duration = Duration::from_secs(15);
-/// Refused events that a report names.
-const REFUSED_MAX: usize = 20;
 
 /// Works on the jobs of one environment.
 pub(super) struct Replays {
@@ -503,12 +501,9 @@ impl ReplayWorker {
                     counts.skipped += delivery.skipped.len() as u64;
                     counts.pending += delivery.deferred.len() as u64;
                     counts.refused += (refused.len() - stopped) as u64;
-                    let shown =
-                        refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code });
-                    report.refused.extend(shown);
-                    report.refused.truncate(REFUSED_MAX);
+                    name_refused(&mut report.refused, refused);
                     for notice in &delivery.notices {
-                        note(report, notice);
+                        note(&mut report.notes, notice);
                     }
                     return Ok(Some(HandedBatch { batch, delivery }));
                 }
