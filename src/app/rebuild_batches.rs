@@ -16,17 +16,13 @@ use tokio::time::{sleep, timeout};
 
 use super::rebuild_target::OpenRebuild;
 use super::replay_batches::{add_counts, name_refused, note, refusals};
-use super::running_syncs::{SyncPlace, WorkerPlaces};
+use super::running_syncs::SyncPlace;
 use super::unopened::Unopened;
 use super::{AppError, log_times};
 use crate::warehouses::WarehouseSettings;
 
 /// For tables that are closed.
 const CLOSING_MAX: Duration = Duration::from_secs(15);
-/// Records that may wait to be refined while a rebuild reads on; it waits for so many looks at most.
-const LIVE_WAITING_MAX: u64 = 2_048;
-const LIVE_LOOKS_MAX: u32 = 20;
-const LIVE_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks whether a job that is worked on was cancelled.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -164,23 +160,6 @@ pub(super) fn at_by_ledger(part: &ReplayPart, durable: Option<u64>) -> Result<u6
             cause: None,
         }),
     }
-}
-
-/// Lets what arrives come first, for a while.
-pub(super) async fn give_way(state: &mut State, places: &WorkerPlaces) -> Result<(), StateError> {
-    for _ in 0..LIVE_LOOKS_MAX {
-        let mut waiting = 0;
-        for place in places.places.iter() {
-            let committed = place.log.committed();
-            let refined_to = state.refined_to_of(place.refiner.partition())?.unwrap_or(committed);
-            waiting += place.log.records(refined_to.min(committed), committed);
-        }
-        if waiting <= LIVE_WAITING_MAX {
-            break;
-        }
-        sleep(LIVE_PAUSE).await;
-    }
-    Ok(())
 }
 
 /// Delivers a part of the log, and counts what became of it.

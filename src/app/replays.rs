@@ -27,7 +27,7 @@ use super::replay_archive::ReplayArchive;
 use super::replay_batches::{HandedBatch, add_counted, name_refused, note, refusals};
 use super::replay_parts::{OpenReplay, part_of, times_of};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
-use super::sync_cursors::HeldCursor;
+use super::sync_cursors::HeldPlace;
 use super::{AppError, destinations};
 use crate::config::{SyncConfig, Workspace};
 
@@ -60,12 +60,7 @@ struct ReplayWorker {
     /// Who is left out, as of the last batch.
     suppressed: SuppressList,
     /// What the log keeps for the job, by partition.
-    held: BTreeMap<u16, HeldPart>,
-}
-
-struct HeldPart {
-    at: watch::Sender<u64>,
-    _held: HeldCursor,
+    held: BTreeMap<u16, HeldPlace>,
 }
 
 /// How the work on a job, or on a part of it, has ended.
@@ -296,7 +291,7 @@ impl ReplayWorker {
     ) -> Result<ReplayTurn, AppError> {
         let (bounds, mut state) = (open.bounds(config), place.state()?);
         while report.parts[index].at < report.parts[index].to {
-            self.give_way().await?;
+            self.places.give_way(&mut self.state).await?;
             let to = report.parts[index].to;
             let Some(end) = self.step_end((place, &mut state), &mut report.parts[index], to).await? else { continue };
             let range = report.parts[index].at..end;
@@ -424,7 +419,7 @@ impl ReplayWorker {
             if self.workspace.has_changed().unwrap_or(false) {
                 return Ok(ReplayTurn::Again);
             }
-            self.give_way().await?;
+            self.places.give_way(&mut self.state).await?;
             let end = open.order.rate.map_or(to, |rate| at.saturating_add(u64::from(rate.max(1))).min(to));
             // `hard_cap_bytes` is above what replays need, and so is what the archive keeps.
             let reached = self.step_end((place, &mut state), &mut report.parts[index], end).await?;
