@@ -18,7 +18,7 @@ pub(super) struct OwnedJobs<J> {
     /// What is said of one that is not there.
     pub(super) absent: &'static str,
     /// What the audit log says when one is cancelled, and what its number is called there.
-    pub(super) cancelled: (&'static str, &'static str),
+    pub(super) noted: (&'static str, &'static str),
     pub(super) id: fn(&J) -> u64,
     pub(super) asked_by: fn(&J) -> &str,
     /// Those that an answer lists, newest first.
@@ -68,7 +68,7 @@ impl<J: Send + 'static> OwnedJobs<J> {
         let job = self.found(asker, (&workspace, Arc::clone(&engine)), id).await?;
         let (number, now_us, cancel) = ((self.id)(&job), asker.at_us, self.cancel);
         if self.with_state(Arc::clone(&engine), move |state| cancel(&job, state, now_us)).await? {
-            let (action, called) = self.cancelled;
+            let (action, called) = self.noted;
             shared.note_done(asker, &workspace, (action, json!({ called: number }))).await?;
             (self.wake)(&engine);
         }

@@ -30,7 +30,7 @@ const BEGINNING: &str = "beginning";
 
 const REBUILDS: OwnedJobs<RebuildJob> = OwnedJobs {
     absent: NO_JOB,
-    cancelled: ("rebuild_cancelled", "rebuild"),
+    noted: ("rebuild_cancelled", "rebuild"),
     id: |job| job.id,
     asked_by: |job| job.asked.asked_by.as_str(),
     newest: |state| state.rebuild_jobs(JOBS_MAX),

@@ -41,7 +41,7 @@ const BEGINNING: &str = "beginning";
 
 const REPLAYS: OwnedJobs<CountedReplay> = OwnedJobs {
     absent: NO_JOB,
-    cancelled: ("replay_cancelled", "replay"),
+    noted: ("replay_cancelled", "replay"),
     id: |replay| replay.job.id,
     asked_by: |replay| replay.job.asked.asked_by.as_str(),
     newest: |state| state.replay_jobs(JOBS_MAX)?.into_iter().map(|job| counted(state, job)).collect(),

@@ -38,7 +38,7 @@ const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
 const RETRIES: OwnedJobs<RetryJob> = OwnedJobs {
     absent: "there is no such job",
-    cancelled: ("quarantine_retry_cancelled", "job"),
+    noted: ("quarantine_retry_cancelled", "job"),
     id: |job| job.id,
     asked_by: |job| job.asked.asked_by.as_str(),
     newest: |state| state.retry_jobs(),
