@@ -24,6 +24,7 @@ mod newcomers;
 mod noted;
 mod objects;
 mod ordered;
+mod owned_jobs;
 mod passwords;
 mod pauses;
 mod permit;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api_types::rebuild::RebuildReport;
-use tidegate_api_types::replay::{ReplayPart, ReplayRefusal};
-use tidegate_event::destination::{Batch, Destination, Failure};
+use tidegate_api_types::replay::ReplayPart;
+use tidegate_event::destination::{Destination, Failure};
 use tidegate_event::{EventId, Position, time};
 use tidegate_pipeline::replay::ReplayedPart;
 use tidegate_state::{RebuildJob, State, StateError};
@@ -15,23 +15,16 @@ use tokio::sync::OwnedRwLockWriteGuard;
 use tokio::time::{sleep, timeout};
 
 use super::rebuild_target::OpenRebuild;
-use super::replay_batches::refusals;
-use super::running_syncs::{SyncPlace, WorkerPlaces};
+use super::replay_batches::{add_counts, name_refused, note, refusals};
+use super::running_syncs::SyncPlace;
 use super::unopened::Unopened;
 use super::{AppError, log_times};
 use crate::warehouses::WarehouseSettings;
 
 /// For tables that are closed.
 const CLOSING_MAX: Duration = Duration::from_secs(15);
-/// Records that may wait to be refined while a rebuild reads on; it waits for so many looks at most.
-const LIVE_WAITING_MAX: u64 = 2_048;
-const LIVE_LOOKS_MAX: u32 = 20;
-const LIVE_PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks whether a job that is worked on was cancelled.
 const LOOK: Duration = Duration::from_millis(250);
-/// What a report names.
-const REFUSED_MAX: usize = 20;
-const NOTES_MAX: usize = 50;
 
 /// Waits until a job does not run any more.
 pub(super) async fn until_over(state: &mut State, id: u64) {
@@ -46,24 +39,6 @@ pub(super) async fn until_over(state: &mut State, id: u64) {
 /// How far a job says that it is.
 pub(super) fn report_of(job: &RebuildJob) -> RebuildReport {
     serde_json::from_str(&job.progress).unwrap_or_default()
-}
-
-/// Says something once.
-pub(super) fn note(report: &mut RebuildReport, text: &str) {
-    if report.notes.len() < NOTES_MAX && !report.notes.iter().any(|known| known == text) {
-        report.notes.push(text.to_owned());
-    }
-}
-
-/// Adds what was counted before anything was delivered.
-pub(super) fn add_counted(report: &mut RebuildReport, part: &ReplayedPart) {
-    let counts = &mut report.counts;
-    counts.came += part.counts.came;
-    counts.suppressed += part.counts.suppressed;
-    counts.had_before += part.counts.had_before;
-    counts.filtered += part.counts.filtered;
-    counts.dropped += part.counts.dropped;
-    counts.stopped += part.counts.stopped;
 }
 
 /// How far a rebuild may follow its sync: behind that, the functions of the source have not been over the log.
@@ -102,7 +77,7 @@ pub(super) async fn part_of(
         let received =
             begins_us.map(|begins_us| format!(", received at {}", time::format(begins_us))).unwrap_or_default();
         let text = format!("the log begins at {begins}{received}: rows of what came before are not in the new tables");
-        note(report, &text);
+        note(&mut report.notes, &text);
         wait_for_consent(report);
     }
     let from = match from_us {
@@ -130,7 +105,7 @@ pub(super) fn note_expired(
             "some of what was asked for is erased, for it is older than the source {source} keeps events (`retention`): rows of that are not \
              in the new tables"
         );
-        note(report, &text);
+        note(&mut report.notes, &text);
         wait_for_consent(report);
     }
     Ok(())
@@ -148,7 +123,7 @@ pub(super) fn may_swap(open: &OpenRebuild, state: &State, report: &mut RebuildRe
     if state.has_forgotten_since(open.job.asked.at_us)? {
         let text = "somebody was forgotten while the new tables were made, which may have rows about them: swap them with `tidegate sync \
                     swap` and remove the rows as `tidegate privacy warehouses` says, or cancel this rebuild and begin another one";
-        note(report, text);
+        note(&mut report.notes, text);
         report.waits_for.get_or_insert_with(|| text.to_owned());
     }
     Ok(open.job.is_swap_asked || report.waits_for.is_none())
@@ -187,23 +162,6 @@ pub(super) fn at_by_ledger(part: &ReplayPart, durable: Option<u64>) -> Result<u6
     }
 }
 
-/// Lets what arrives come first, for a while.
-pub(super) async fn give_way(state: &mut State, places: &WorkerPlaces) -> Result<(), StateError> {
-    for _ in 0..LIVE_LOOKS_MAX {
-        let mut waiting = 0;
-        for place in places.places.iter() {
-            let committed = place.log.committed();
-            let refined_to = state.refined_to_of(place.refiner.partition())?.unwrap_or(committed);
-            waiting += place.log.records(refined_to.min(committed), committed);
-        }
-        if waiting <= LIVE_WAITING_MAX {
-            break;
-        }
-        sleep(LIVE_PAUSE).await;
-    }
-    Ok(())
-}
-
 /// Delivers a part of the log, and counts what became of it.
 pub(super) async fn deliver(
     tables: &mut Unopened,
@@ -213,7 +171,6 @@ pub(super) async fn deliver(
     let sent = part.batch.events.len() as u64;
     let mut refused: Vec<(EventId, String)> = part.stopped.iter().map(|entry| (entry.id, entry.code.clone())).collect();
     let stopped = refused.len();
-    let counted = ReplayedPart { batch: Batch::default(), stopped: Vec::new(), ..part };
     let mut batch = Arc::new(part.batch);
     let delivery = loop {
         match tables.deliver(Arc::clone(&batch)).await {
@@ -225,16 +182,14 @@ pub(super) async fn deliver(
             Err(failure) => return Err(failure),
         }
     };
-    add_counted(report, &counted);
+    add_counts(&mut report.counts, &part.counts);
     report.counts.sent += sent;
     report.counts.delivered += delivery.delivered;
     report.counts.duplicates += delivery.duplicates;
     report.counts.refused += (refused.len() - stopped) as u64;
-    let shown = refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code });
-    report.refused.extend(shown);
-    report.refused.truncate(REFUSED_MAX);
+    name_refused(&mut report.refused, refused);
     for notice in &delivery.notices {
-        note(report, notice);
+        note(&mut report.notes, notice);
     }
     report.parts[index].at = batch.range.end;
     tables.recorded();

@@ -19,12 +19,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::AppError;
 use super::active_runtimes::ActiveRuntimes;
 use super::rebuild_batches::{
-    add_counted, at_by_ledger, deliver, delivered_to, durable_to, give_way, may_swap, note, note_expired, part_of,
-    report_of, schemas_in_the_way, swap_tables, swapped_at, until_over, wait_for_consent,
+    at_by_ledger, deliver, delivered_to, durable_to, may_swap, note_expired, part_of, report_of, schemas_in_the_way,
+    swap_tables, swapped_at, until_over, wait_for_consent,
 };
 use super::rebuild_target::{OpenRebuild, RebuiltSchemas};
+use super::replay_batches::{add_counts, note};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
-use super::sync_cursors::HeldCursor;
+use super::sync_cursors::HeldPlace;
 use super::unopened::Unopened;
 use crate::config::Workspace;
 
@@ -60,16 +61,11 @@ struct RebuildWorker {
     /// Who is left out, as of the last batch.
     suppressed: SuppressList,
     /// What the log keeps for the jobs.
-    held: BTreeMap<RebuildKey, HeldRebuild>,
+    held: BTreeMap<RebuildKey, HeldPlace>,
     /// Their new tables.
     opened: BTreeMap<RebuildKey, Unopened>,
     /// When those try again to swap that could not.
     swap_again_at: BTreeMap<u64, Instant>,
-}
-
-struct HeldRebuild {
-    at: watch::Sender<u64>,
-    _held: HeldCursor,
 }
 
 /// How a turn, or a part of one, has ended.
@@ -165,13 +161,10 @@ impl RebuildWorker {
 
     /// Has the log of a partition keep what is at or above an offset.
     fn hold(&mut self, key: RebuildKey, offset: u64) {
-        if let Some(held) = self.held.get(&key) {
-            held.at.send_replace(offset);
-            return;
+        match self.held.get(&key) {
+            Some(held) => held.move_to(offset),
+            None => drop(self.held.insert(key, self.places.hold(key.1, offset))),
         }
-        let (at, cursor) = watch::channel(offset);
-        let held = self.places.hold(key.1, cursor);
-        self.held.insert(key, HeldRebuild { at, _held: held });
     }
 
     /// Forgets what is kept for jobs that do not run any more.
@@ -353,11 +346,11 @@ impl RebuildWorker {
                     return Ok(RebuildTurn::Busy);
                 }
                 batches += 1;
-                give_way(&mut self.state, &self.places).await?;
+                self.places.give_way(&mut self.state).await?;
                 self.state.follow_suppress_list(&mut self.suppressed)?;
                 let range = report.parts[index].at..report.parts[index].to;
                 let counted = source.count(range, bounds, &self.suppressed.subjects).await?;
-                add_counted(&mut report, &counted);
+                add_counts(&mut report.counts, &counted.counts);
                 report.parts[index].at = counted.batch.range.end;
                 if !self.keep(&open.job, &report, RebuildJobState::Running)? {
                     return Ok(RebuildTurn::Over);
@@ -409,7 +402,7 @@ impl RebuildWorker {
                 self.opened.insert(key, tables);
                 return Ok(RebuildTurn::Ready);
             }
-            give_way(&mut self.state, &self.places).await?;
+            self.places.give_way(&mut self.state).await?;
             let oldest = place.log.oldest().min(to);
             if oldest > at {
                 // `hard_cap_bytes` is above what rebuilds need.
@@ -540,7 +533,7 @@ impl RebuildWorker {
              is to be made of the new ones",
             report.before
         );
-        note(&mut report, &text);
+        note(&mut report.notes, &text);
         self.end(&open.job, &report, RebuildJobState::Done)?;
         Ok(RebuildTurn::Over)
     }

@@ -1,15 +1,16 @@
-//! What became of a batch of a replay, for its report and for the state.
+//! What became of a batch of a replay, for its report and for the state. A rebuild reports in the same way.
 
 use std::sync::Arc;
 
-use tidegate_api_types::replay::ReplayReport;
+use tidegate_api_types::replay::{ReplayCounts, ReplayRefusal, ReplayReport};
 use tidegate_event::EventId;
 use tidegate_event::destination::{Batch, Delivery, Rejected};
-use tidegate_pipeline::replay::ReplayedPart;
+use tidegate_pipeline::replay::{ReplayedCounts, ReplayedPart};
 
 /// What a report has of each.
 const NAMES_MAX: usize = 500;
 const NOTES_MAX: usize = 50;
+const REFUSED_MAX: usize = 20;
 /// All names behind those.
 const FURTHER: &str = "(others)";
 
@@ -20,14 +21,18 @@ pub(super) struct HandedBatch {
 }
 
 /// Adds what was counted before anything was delivered.
+pub(super) fn add_counts(counts: &mut ReplayCounts, counted: &ReplayedCounts) {
+    counts.came += counted.came;
+    counts.suppressed += counted.suppressed;
+    counts.had_before += counted.had_before;
+    counts.filtered += counted.filtered;
+    counts.dropped += counted.dropped;
+    counts.stopped += counted.stopped;
+}
+
+/// The same, with how many there were of each name.
 pub(super) fn add_counted(report: &mut ReplayReport, part: &ReplayedPart) {
-    let counts = &mut report.counts;
-    counts.came += part.counts.came;
-    counts.suppressed += part.counts.suppressed;
-    counts.had_before += part.counts.had_before;
-    counts.filtered += part.counts.filtered;
-    counts.dropped += part.counts.dropped;
-    counts.stopped += part.counts.stopped;
+    add_counts(&mut report.counts, &part.counts);
     for (name, counted) in &part.names {
         let is_further = report.names.len() >= NAMES_MAX && !report.names.contains_key(name);
         let name = if is_further { FURTHER } else { name.as_str() };
@@ -38,9 +43,9 @@ pub(super) fn add_counted(report: &mut ReplayReport, part: &ReplayedPart) {
 }
 
 /// Says something once.
-pub(super) fn note(report: &mut ReplayReport, text: &str) {
-    if report.notes.len() < NOTES_MAX && !report.notes.iter().any(|known| known == text) {
-        report.notes.push(text.to_owned());
+pub(super) fn note(notes: &mut Vec<String>, text: &str) {
+    if notes.len() < NOTES_MAX && !notes.iter().any(|known| known == text) {
+        notes.push(text.to_owned());
     }
 }
 
@@ -48,4 +53,10 @@ pub(super) fn note(report: &mut ReplayReport, text: &str) {
 pub(super) fn refusals(batch: &Batch, rejected: &[Rejected]) -> Vec<(EventId, String)> {
     let refused = rejected.iter().filter_map(|one| Some((batch.events.get(one.index)?.id, one.code.to_string())));
     refused.collect()
+}
+
+/// Names events that were refused, the first ones.
+pub(super) fn name_refused(named: &mut Vec<ReplayRefusal>, refused: Vec<(EventId, String)>) {
+    named.extend(refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code }));
+    named.truncate(REFUSED_MAX);
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api_types::replay::{ReplayOrder, ReplayRefusal, ReplayReport};
+use tidegate_api_types::replay::{ReplayOrder, ReplayReport};
 use tidegate_event::EventId;
 use tidegate_event::destination::{Batch, Destination, Failure};
 use tidegate_pipeline::replay::{ReplayBounds, ReplayFilter, ReplaySource, ReplayedCounts, ReplayedPart};
@@ -24,10 +24,10 @@ use tokio::time::{sleep, timeout};
 use super::active_runtimes::ActiveRuntimes;
 use super::archive::LogArchive;
 use super::replay_archive::ReplayArchive;
-use super::replay_batches::{HandedBatch, add_counted, note, refusals};
+use super::replay_batches::{HandedBatch, add_counted, name_refused, note, refusals};
 use super::replay_parts::{OpenReplay, part_of, times_of};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
-use super::sync_cursors::HeldCursor;
+use super::sync_cursors::HeldPlace;
 use super::{AppError, destinations};
 use crate::config::{SyncConfig, Workspace};
 
@@ -42,8 +42,6 @@ const FAILED_PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAUSED: Duration = Duration::from_secs(2);
 /// For the round of retries that a destination is at.
 const CLOSING_MAX: Duration = Duration::from_secs(15);
-/// Refused events that a report names.
-const REFUSED_MAX: usize = 20;
 
 /// Works on the jobs of one environment.
 pub(super) struct Replays {
@@ -62,12 +60,7 @@ struct ReplayWorker {
     /// Who is left out, as of the last batch.
     suppressed: SuppressList,
     /// What the log keeps for the job, by partition.
-    held: BTreeMap<u16, HeldPart>,
-}
-
-struct HeldPart {
-    at: watch::Sender<u64>,
-    _held: HeldCursor,
+    held: BTreeMap<u16, HeldPlace>,
 }
 
 /// How the work on a job, or on a part of it, has ended.
@@ -298,7 +291,7 @@ impl ReplayWorker {
     ) -> Result<ReplayTurn, AppError> {
         let (bounds, mut state) = (open.bounds(config), place.state()?);
         while report.parts[index].at < report.parts[index].to {
-            self.give_way().await?;
+            self.places.give_way(&mut self.state).await?;
             let to = report.parts[index].to;
             let Some(end) = self.step_end((place, &mut state), &mut report.parts[index], to).await? else { continue };
             let range = report.parts[index].at..end;
@@ -426,7 +419,7 @@ impl ReplayWorker {
             if self.workspace.has_changed().unwrap_or(false) {
                 return Ok(ReplayTurn::Again);
             }
-            self.give_way().await?;
+            self.places.give_way(&mut self.state).await?;
             let end = open.order.rate.map_or(to, |rate| at.saturating_add(u64::from(rate.max(1))).min(to));
             // `hard_cap_bytes` is above what replays need, and so is what the archive keeps.
             let reached = self.step_end((place, &mut state), &mut report.parts[index], end).await?;
@@ -503,12 +496,9 @@ impl ReplayWorker {
                     counts.skipped += delivery.skipped.len() as u64;
                     counts.pending += delivery.deferred.len() as u64;
                     counts.refused += (refused.len() - stopped) as u64;
-                    let shown =
-                        refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code });
-                    report.refused.extend(shown);
-                    report.refused.truncate(REFUSED_MAX);
+                    name_refused(&mut report.refused, refused);
                     for notice in &delivery.notices {
-                        note(report, notice);
+                        note(&mut report.notes, notice);
                     }
                     return Ok(Some(HandedBatch { batch, delivery }));
                 }

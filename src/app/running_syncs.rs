@@ -22,11 +22,16 @@ use tidegate_state::{State, StateError};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::destinations;
-use super::sync_cursors::{HeldCursor, SyncCursors};
+use super::sync_cursors::{HeldCursor, HeldPlace, SyncCursors};
 use crate::config::Workspace;
+
+/// Records that may wait to be refined while somebody reads on beside the syncs, who waits for so many looks at most.
+const LIVE_WAITING_MAX: u64 = 2_048;
+const LIVE_LOOKS_MAX: u32 = 20;
+const LIVE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a sync is, whoever delivers it.
 pub(super) struct SyncSpec {
@@ -316,9 +321,26 @@ pub(super) struct WorkerPlaces {
 }
 
 impl WorkerPlaces {
-    /// Has the log of a partition keep what is at or above `cursor`.
-    pub(super) fn hold(&self, partition: u16, cursor: watch::Receiver<u64>) -> HeldCursor {
-        self.cursors.hold(partition, cursor)
+    /// Has the log of a partition keep what is at or above `offset`.
+    pub(super) fn hold(&self, partition: u16, offset: u64) -> HeldPlace {
+        self.cursors.hold_place(partition, offset)
+    }
+
+    /// Lets what arrives come first, for a while, before whoever reads the log beside the syncs reads on.
+    pub(super) async fn give_way(&self, state: &mut State) -> Result<(), StateError> {
+        for _ in 0..LIVE_LOOKS_MAX {
+            let mut waiting = 0;
+            for place in self.places.iter() {
+                let committed = place.log.committed();
+                let refined_to = state.refined_to_of(place.refiner.partition())?.unwrap_or(committed);
+                waiting += place.log.records(refined_to.min(committed), committed);
+            }
+            if waiting <= LIVE_WAITING_MAX {
+                break;
+            }
+            sleep(LIVE_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// A worker of a sync in a partition. What it will read is kept from here on.

@@ -27,7 +27,27 @@ pub(super) struct HeldCursor {
     all: Arc<SyncCursors>,
 }
 
+/// A place among the cursors of whoever reads the log beside the syncs, until it is dropped.
+#[derive(Debug)]
+pub(super) struct HeldPlace {
+    at: watch::Sender<u64>,
+    _held: HeldCursor,
+}
+
+impl HeldPlace {
+    /// What is below may go.
+    pub(super) fn move_to(&self, offset: u64) {
+        self.at.send_replace(offset);
+    }
+}
+
 impl SyncCursors {
+    /// Nothing at or above `offset` goes from now on, in this partition, until the place moves.
+    pub(super) fn hold_place(self: &Arc<Self>, partition: u16, offset: u64) -> HeldPlace {
+        let (at, cursor) = watch::channel(offset);
+        HeldPlace { at, _held: self.hold(partition, cursor) }
+    }
+
     /// Nothing at or above `cursor` goes from now on, in this partition.
     pub(super) fn hold(self: &Arc<Self>, partition: u16, cursor: watch::Receiver<u64>) -> HeldCursor {
         let mut table = self.0.lock();

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use tidegate_api_types::replay::{ReplayEvents, ReplayReport, ShownReplay};
-use tidegate_document::units;
+use tidegate_api_types::replay::{ReplayEvents, ShownReplay};
 use tidegate_event::{Position, time};
-use tidegate_process::clock;
 
+use super::log_parts::{done, print_counts, print_parts, print_refused};
+use super::moments::moment_us;
 use super::object::{CatalogArgs, print_json};
 use super::{CommandDone, CommandFailure, runtime, style};
 
@@ -130,11 +130,7 @@ fn bound(option: &str, text: &str) -> Result<String, CommandFailure> {
     if text.parse::<Position>().is_ok() || (option == "--from" && text == "beginning") {
         return Ok(text.to_owned());
     }
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
+    moment_us(text).map(time::format).ok_or_else(|| {
         let wrong = format!(
             "{option} {text:?} is no time such as 2026-01-31T00:00:00Z, no age such as 7d and no position such as 12000 or 2/7"
         );
@@ -162,25 +158,12 @@ async fn list((catalog, json): (&CatalogArgs, bool)) -> Result<(), CommandFailur
             replay.asked_at.clone(),
             replay.from.clone(),
             replay.to.clone(),
-            done(&replay.report),
+            done(&replay.report.step, &replay.report.parts),
             style::count(replay.report.counts.delivered + replay.report.counts.by_ledger),
         ]);
     }
     println!("{table}");
     Ok(())
-}
-
-/// Which share of the offsets is done.
-fn done(report: &ReplayReport) -> String {
-    let (mut all, mut done) = (0_u64, 0_u64);
-    for part in &report.parts {
-        all += part.to.saturating_sub(part.from);
-        done += part.at.min(part.to).saturating_sub(part.from);
-    }
-    match report.step.as_str() {
-        "" => "not begun".to_owned(),
-        _ => format!("{} %", (done * 100).checked_div(all).unwrap_or(100)),
-    }
 }
 
 fn print_replay(replay: &ShownReplay, json: bool) {
@@ -190,20 +173,10 @@ fn print_replay(replay: &ShownReplay, json: bool) {
     }
     let dry = if replay.dry_run { ", a dry run: nothing was sent" } else { "" };
     println!("{} {} to {} is {}{dry}", style::bold("replay:"), replay.id, replay.sync, replay.state);
-    println!("from {} to {}, {} of the log is done", replay.from, replay.to, done(&replay.report));
     let report = &replay.report;
-    for part in &report.parts {
-        let [from, to, at] = [part.from, part.to, part.at].map(|offset| Position::new(part.partition, offset));
-        println!("partition {}: positions {from} to before {to}, at {at}", part.partition);
-    }
-    for note in replay.warning.iter().chain(&report.notes) {
-        println!("{} {}", style::bold("note:"), style::plain(note, 400));
-    }
-    if let Some(failure) = &report.failure {
-        println!("{} {}", style::error("fails:"), style::plain(failure, 1_000));
-    }
+    println!("from {} to {}, {} of the log is done", replay.from, replay.to, done(&report.step, &report.parts));
+    print_parts(&report.parts, replay.warning.iter().chain(&report.notes), report.failure.as_deref());
     let counts = &report.counts;
-    let mut table = style::table(&["events", "how many"]);
     let mut rows =
         vec![("meant", counts.came), ("of suppressed people", counts.suppressed), ("filtered", counts.filtered)];
     if replay.dry_run {
@@ -226,10 +199,7 @@ fn print_replay(replay: &ShownReplay, json: bool) {
             ("given up", counts.abandoned),
         ]);
     }
-    for (what, count) in rows {
-        table.add_row([what.to_owned(), style::count(count)]);
-    }
-    println!("{table}");
+    print_counts(&rows);
     if !report.names.is_empty() {
         let mut table = style::table(&["event", "how many", "bytes"]);
         for (name, counted) in &report.names {
@@ -238,9 +208,7 @@ fn print_replay(replay: &ShownReplay, json: bool) {
         }
         println!("{table}");
     }
-    for refused in &report.refused {
-        println!("refused: {} ({})", refused.position, style::plain(&refused.code, 100));
-    }
+    print_refused(&report.refused);
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use tidegate_api_types::rebuild::{RebuildReport, RebuildSync, ShownRebuild};
-use tidegate_document::units;
-use tidegate_event::{Position, time};
-use tidegate_process::clock;
+use tidegate_api_types::rebuild::{RebuildSync, ShownRebuild};
+use tidegate_event::time;
 
 use super::client::CatalogClient;
+use super::log_parts::{done, print_counts, print_parts, print_refused};
+use super::moments::moment_us;
 use super::object::{CatalogArgs, print_json};
 use super::{CommandDone, CommandFailure, runtime, style};
 
@@ -142,11 +142,7 @@ fn bound(text: &str) -> Result<String, CommandFailure> {
     if text == "beginning" {
         return Ok(text.to_owned());
     }
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
+    moment_us(text).map(time::format).ok_or_else(|| {
         let wrong = format!(
             "--from {text:?} is neither `beginning`, a time such as 2026-01-31T00:00:00Z nor an age such as 90d"
         );
@@ -173,25 +169,12 @@ async fn list(client: &CatalogClient, json: bool) -> Result<(), CommandFailure> 
             format!("{}{dry}", rebuild.state),
             rebuild.asked_at.clone(),
             rebuild.from.clone(),
-            done(&rebuild.report),
+            done(&rebuild.report.step, &rebuild.report.parts),
             style::count(rebuild.report.counts.delivered),
         ]);
     }
     println!("{table}");
     Ok(())
-}
-
-/// Which share of the offsets is done.
-fn done(report: &RebuildReport) -> String {
-    let (mut all, mut done) = (0_u64, 0_u64);
-    for part in &report.parts {
-        all += part.to.saturating_sub(part.from);
-        done += part.at.min(part.to).saturating_sub(part.from);
-    }
-    match report.step.as_str() {
-        "" => "not begun".to_owned(),
-        _ => format!("{} %", (done * 100).checked_div(all).unwrap_or(100)),
-    }
 }
 
 fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
@@ -202,7 +185,7 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
     let report = &rebuild.report;
     let dry = if rebuild.dry_run { ", a dry run: nothing was written" } else { "" };
     println!("{} {} of {} is {}{dry}", style::bold("rebuild:"), rebuild.id, rebuild.sync, rebuild.state);
-    println!("from {}, {} of the log is done", rebuild.from, done(report));
+    println!("from {}, {} of the log is done", rebuild.from, done(&report.step, &report.parts));
     if !report.rebuilt.is_empty() && !rebuild.dry_run {
         let (rebuilt, before) = (style::plain(&report.rebuilt, 100), style::plain(&report.before, 100));
         match rebuild.state.as_str() {
@@ -210,16 +193,7 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
             _ => println!("the new tables are in {rebuilt}; after the swap the old ones are in {before}"),
         }
     }
-    for part in &report.parts {
-        let [from, to, at] = [part.from, part.to, part.at].map(|offset| Position::new(part.partition, offset));
-        println!("partition {}: positions {from} to before {to}, at {at}", part.partition);
-    }
-    for note in report.waits_for.iter().chain(&report.notes) {
-        println!("{} {}", style::bold("note:"), style::plain(note, 400));
-    }
-    if let Some(failure) = &report.failure {
-        println!("{} {}", style::error("fails:"), style::plain(failure, 1_000));
-    }
+    print_parts(&report.parts, report.waits_for.iter().chain(&report.notes), report.failure.as_deref());
     if runs(rebuild) && !rebuild.swap && report.step == "ready" {
         println!(
             "the new tables follow the sync; swap them with `tidegate sync swap {}`",
@@ -227,8 +201,7 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
         );
     }
     let counts = &report.counts;
-    let mut table = style::table(&["events", "how many"]);
-    for (what, count) in [
+    print_counts(&[
         ("meant", counts.came),
         ("of suppressed people", counts.suppressed),
         ("filtered", counts.filtered),
@@ -236,11 +209,6 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
         ("stopped by functions of the sync", counts.stopped),
         ("delivered", counts.delivered),
         ("refused", counts.refused),
-    ] {
-        table.add_row([what.to_owned(), style::count(count)]);
-    }
-    println!("{table}");
-    for refused in &report.refused {
-        println!("refused: {} ({})", refused.position, style::plain(&refused.code, 100));
-    }
+    ]);
+    print_refused(&report.refused);
 }

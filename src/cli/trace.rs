@@ -7,10 +7,8 @@ use tidegate_api_types::fate::EventFate;
 use tidegate_api_types::trace::{
     EventTraces, TraceQuery, TracedChange, TracedEntry, TracedFunction, TracedRecord, TracedSync,
 };
-use tidegate_document::units;
-use tidegate_event::time;
-use tidegate_process::clock;
 
+use super::moments::option_time;
 use super::object::{CatalogArgs, print_json};
 use super::{CommandDone, CommandFailure, runtime, style};
 
@@ -60,8 +58,8 @@ pub(super) fn run(args: &TraceArgs, json: bool) -> CommandDone {
             user: args.user.clone(),
             event: args.event.clone(),
             source: args.source.clone(),
-            since: args.since.as_deref().map(|text| moment("--since", text)).transpose()?,
-            until: args.until.as_deref().map(|text| moment("--until", text)).transpose()?,
+            since: args.since.as_deref().map(|text| option_time("--since", text)).transpose()?,
+            until: args.until.as_deref().map(|text| option_time("--until", text)).transpose()?,
             limit: Some(args.limit),
             archive: args.archive.then_some(true),
         };
@@ -88,18 +86,6 @@ pub(super) fn run(args: &TraceArgs, json: bool) -> CommandDone {
             print_traces(&whole);
         }
         Ok(ExitCode::SUCCESS)
-    })
-}
-
-/// A moment as the server takes it, from a time or from an age.
-fn moment(option: &str, text: &str) -> Result<String, CommandFailure> {
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
-        let wrong = format!("{option} {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d");
-        CommandFailure::Failed(wrong)
     })
 }
 

@@ -16,8 +16,8 @@ use tidegate_api_types::workspace::ObjectRefKind;
 use super::ask::{PageForm, PagePairs, PageRefusal, PageRequest, segment};
 use super::form_answer::FormAnswer;
 use super::form_fields::{
-    FormField, FormProblems, TypedSecret, WrongField, fields_of, form_as_written, form_of_settings, new_secrets,
-    write_references, written_settings,
+    FormField, FormProblems, SettingsPlace, TypedSecret, WrongField, fields_of, form_as_written, form_of_settings,
+    new_secrets, write_references, written_settings,
 };
 use super::layout::{ConsolePage, go_to};
 use super::objects::{managed, pause_form, state};
@@ -110,7 +110,7 @@ impl DestinationForm {
         let known: DestinationKinds = request.ask(path::DESTINATION_KINDS, &[]).await?;
         let mut found = known.kinds.into_iter().filter(|one| one.kind == kind);
         let kind = found.find(|one| one.plugin.as_deref() == plugin.filter(|_| one.plugin.is_some()));
-        Ok(kind.map(|kind| Self { fields: fields_of(&kind.settings), kind }))
+        Ok(kind.map(|kind| Self { fields: fields_of(&kind.settings, SettingsPlace::Spec), kind }))
     }
 
     fn is_plugin(&self) -> bool {

@@ -1,7 +1,11 @@
-//! Forms made of a JSON Schema of settings: a field for each property, and what was written in them as a spec again.
+//! Forms made of a JSON Schema of settings: a field for each property, and what was written in them as settings again.
 //!
-//! A field that stands in an object of the settings has the names of both with a dot between them. What is neither text, number, choice, yes or no
-//! nor lines of text is written as JSON. A secret has two fields: its reference, `secret:NAME`, and a new value, which is shown by nobody.
+//! What is neither text, number, choice nor yes or no is written as JSON. In a spec a field that stands in an object has the names of both with a
+//! dot between them, texts in a list are lines, and a secret has two fields: its reference, `secret:NAME`, and a new value, which is shown by
+//! nobody.
+
+use std::collections::BTreeSet;
+use std::fmt;
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
@@ -12,18 +16,32 @@ use super::text::{SHORT_CHARS_MAX, short, visible};
 
 /// How the reference of a secret begins.
 pub(super) const SECRET_REFERENCE: &str = "secret:";
-/// How the names of the fields for settings begin.
+/// How the names of the fields for settings of a spec begin.
 const SETTING: &str = "set.";
+/// The same of a version.
+const VERSION_SETTING: &str = "setting.";
 /// How the names of the fields for new values of secrets begin.
 const NEW_VALUE: &str = "value.";
-/// Objects in objects that become fields of their own.
+/// Objects in objects of a spec that become fields of their own.
 const DEPTH_MAX: usize = 2;
 /// Fields of one form.
 const FIELDS_MAX: usize = 200;
+const ABOUT_CHARS_MAX: usize = 500;
+
+/// Where settings stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettingsPlace {
+    /// In a spec of the catalog, with references of secrets.
+    Spec,
+    /// With a version that is live: its secrets are written themselves, and its texts have the spaces that were typed.
+    Version,
+}
 
 /// One field of a form.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FormField {
+    /// What its name in the form begins with.
+    prefix: &'static str,
     /// From the top of the settings.
     path: Vec<String>,
     shape: FieldInput,
@@ -35,11 +53,16 @@ pub(super) struct FormField {
 #[derive(Debug, Clone, PartialEq)]
 enum FieldInput {
     Text,
+    /// With the spaces around it.
+    Verbatim,
+    /// The reference of one.
     Secret,
+    /// A secret itself.
+    Password,
     Whole,
     Number,
     YesOrNo,
-    Choice(Vec<String>),
+    Choice(Vec<Value>),
     Lines,
     Json,
 }
@@ -49,6 +72,12 @@ enum FieldInput {
 pub(super) struct WrongField {
     name: String,
     says: String,
+}
+
+impl fmt::Display for WrongField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.says)
+    }
 }
 
 impl WrongField {
@@ -107,48 +136,65 @@ fn problem_id(name: &str) -> String {
 }
 
 /// The fields that a schema asks for, those that are needed first.
-pub(super) fn fields_of(schema: &Value) -> Vec<FormField> {
+pub(super) fn fields_of(schema: &Value, place: SettingsPlace) -> Vec<FormField> {
     let mut fields = Vec::new();
-    gather(schema, (&[], true), &mut fields);
+    gather(schema, place, (&[], true), &mut fields);
     fields.truncate(FIELDS_MAX);
     fields.sort_by_key(|field| !field.required);
     fields
 }
 
-fn gather(schema: &Value, (above, is_needed): (&[String], bool), fields: &mut Vec<FormField>) {
+fn gather(schema: &Value, place: SettingsPlace, (above, is_needed): (&[String], bool), fields: &mut Vec<FormField>) {
+    let (prefix, depth_max) = match place {
+        SettingsPlace::Spec => (SETTING, DEPTH_MAX),
+        SettingsPlace::Version => (VERSION_SETTING, 1),
+    };
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, of) in schema["properties"].as_object().into_iter().flatten() {
         let path: Vec<String> = above.iter().cloned().chain([name.clone()]).collect();
         let required = is_needed && required.contains(&name.as_str());
         let is_object = of["properties"].as_object().is_some_and(|properties| !properties.is_empty());
-        if is_object && path.len() < DEPTH_MAX {
-            gather(of, (path.as_slice(), required), fields);
+        if is_object && path.len() < depth_max {
+            gather(of, place, (path.as_slice(), required), fields);
             continue;
         }
         let description = of["description"].as_str().unwrap_or_default().to_owned();
-        fields.push(FormField { path, shape: shape(of), required, description });
+        fields.push(FormField { prefix, path, shape: shape(of, place), required, description });
     }
 }
 
-fn shape(of: &Value) -> FieldInput {
+fn shape(of: &Value, place: SettingsPlace) -> FieldInput {
+    let is_spec = place == SettingsPlace::Spec;
     if of["secret"] == true {
-        return FieldInput::Secret;
+        return if is_spec { FieldInput::Secret } else { FieldInput::Password };
     }
-    if let Some(words) = of["enum"].as_array() {
-        let texts: Vec<String> = words.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-        return if texts.len() == words.len() { FieldInput::Choice(texts) } else { FieldInput::Json };
+    if let Some(values) = of["enum"].as_array() {
+        let texts: BTreeSet<String> = values.iter().map(choice_text).filter(|text| !text.is_empty()).collect();
+        let is_told_apart = texts.len() == values.len();
+        return if is_told_apart { FieldInput::Choice(values.clone()) } else { FieldInput::Json };
     }
     match of["type"].as_str() {
-        Some("string") => FieldInput::Text,
-        Some("integer") => FieldInput::Whole,
-        Some("number") => FieldInput::Number,
+        Some("string") if is_spec => FieldInput::Text,
+        Some("string") => FieldInput::Verbatim,
+        Some("integer") if is_spec => FieldInput::Whole,
+        Some("integer" | "number") => FieldInput::Number,
         Some("boolean") => FieldInput::YesOrNo,
-        Some("array") if of["items"]["type"] == "string" => FieldInput::Lines,
+        Some("array") if is_spec && of["items"]["type"] == "string" => FieldInput::Lines,
         _ => FieldInput::Json,
     }
 }
 
+/// One of several values as it stands in a form.
+fn choice_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 impl FormField {
+    /// As it is called in the form.
+    fn field(&self) -> String {
+        format!("{}{}", self.prefix, self.name())
+    }
+
     /// As it is called in the settings.
     fn name(&self) -> String {
         self.path.join(".")
@@ -166,6 +212,7 @@ impl FormField {
     /// As it stands in the form, of settings.
     fn text(&self, settings: &Value) -> String {
         match (self.value(settings), &self.shape) {
+            (Some(value), FieldInput::Choice(values)) if values.contains(value) => choice_text(value),
             (None | Some(Value::Null), _) => String::new(),
             (Some(Value::String(text)), FieldInput::Json) => Value::from(text.as_str()).to_string(),
             (Some(Value::String(text)), _) => text.clone(),
@@ -182,12 +229,13 @@ impl FormField {
 
     /// What was written in it; none where it was left empty.
     fn read(&self, written: &PagePairs) -> Result<Option<Value>, String> {
-        let name = format!("{SETTING}{}", self.name());
+        let name = self.field();
         let text = match self.shape {
             FieldInput::Lines => {
                 let lines: Vec<Value> = written.lines(&name).into_iter().map(Value::from).collect();
                 return Ok((!lines.is_empty()).then_some(Value::Array(lines)));
             }
+            FieldInput::Verbatim | FieldInput::Password | FieldInput::Choice(_) => written.whole(&name),
             _ => written.text(&name),
         };
         if text.is_empty() {
@@ -210,30 +258,40 @@ impl FormField {
             FieldInput::Secret if !is_reference(text) => {
                 return Err("write secret:NAME here; the value itself goes into the field beside it".to_owned());
             }
-            FieldInput::Text | FieldInput::Secret | FieldInput::Choice(_) | FieldInput::Lines => Value::from(text),
+            FieldInput::Choice(values) => {
+                values.iter().find(|value| choice_text(value) == text).cloned().unwrap_or_else(|| Value::from(text))
+            }
+            FieldInput::Text | FieldInput::Verbatim | FieldInput::Secret | FieldInput::Password | FieldInput::Lines => {
+                Value::from(text)
+            }
         };
         Ok(Some(value))
     }
 
     /// As it was written, if it may be shown again.
     fn written<'w>(&self, written: &'w PagePairs) -> &'w str {
-        let text = written.whole(&format!("{SETTING}{}", self.name())).trim();
-        if self.shape == FieldInput::Secret && !is_reference(text) { "" } else { text }
+        let text = written.whole(&self.field()).trim();
+        match self.shape {
+            FieldInput::Password => "",
+            FieldInput::Secret if !is_reference(text) => "",
+            _ => text,
+        }
     }
 
     fn shown(&self, text: &str, problems: &FormProblems<'_>) -> Markup {
         let name = self.name();
-        let (field, described) = (format!("{SETTING}{name}"), problems.id(&name));
+        let (field, described) = (self.field(), problems.id(&name));
         let is_wrong = described.is_some().then_some("true");
         html! {
             div.field {
                 label {
                     span { (short(&name)) @if self.required { " (needed)" } }
                     @match &self.shape {
-                        FieldInput::Choice(words) => {
+                        FieldInput::Choice(values) => {
+                            @let words: Vec<String> = values.iter().map(choice_text).collect();
                             select name=(field) aria-describedby=[&described] aria-invalid=[is_wrong] {
                                 option value="" selected[text.is_empty()] { "–" }
-                                @for word in words { option value=(word) selected[word == text] { (short(word)) } }
+                                @for word in &words { option value=(word) selected[word == text] { (short(word)) } }
                                 @if !text.is_empty() && !words.iter().any(|word| word == text) { option value=(text) selected { (short(text)) } }
                             }
                         }
@@ -246,6 +304,9 @@ impl FormField {
                         }
                         FieldInput::Lines | FieldInput::Json => {
                             textarea name=(field) rows=(if self.shape == FieldInput::Json { "6" } else { "3" }) spellcheck="false" aria-describedby=[&described] aria-invalid=[is_wrong] { "\n" (text) }
+                        }
+                        FieldInput::Password => {
+                            input name=(field) type="password" autocomplete="new-password" placeholder=[(!text.is_empty()).then_some("write it again")] aria-describedby=[&described] aria-invalid=[is_wrong];
                         }
                         FieldInput::Whole => {
                             input name=(field) value=(text) inputmode="numeric" autocomplete="off" aria-describedby=[&described] aria-invalid=[is_wrong];
@@ -261,7 +322,7 @@ impl FormField {
                         input type="password" name={ (NEW_VALUE) (name) } autocomplete="off";
                     }
                 }
-                @if !self.description.is_empty() { span.quiet { (short(&self.description)) } }
+                @if !self.description.is_empty() { span.quiet { (visible(&self.description, ABOUT_CHARS_MAX)) } }
                 @if self.shape == FieldInput::Lines { span.quiet { "One on each line." } }
                 @if self.shape == FieldInput::Json { span.quiet { "As JSON." } }
                 (problems.beside(&name))
@@ -394,7 +455,7 @@ mod tests {
 
     #[test]
     fn what_a_form_shows_it_reads_again() {
-        let fields = fields_of(&schema());
+        let fields = fields_of(&schema(), SettingsPlace::Spec);
         assert_eq!(fields[0].name(), "url", "what is needed comes first");
         let text = "set.url=+https%3A%2F%2Fx+&set.password=secret%3Acrm&set.port=5&set.region=eu&set.debug=true&\
             set.types=track%0D%0A+page+%0D%0A&set.events=%7B%22a%22%3A+%22b%22%7D&set.sasl.user=ann";
@@ -410,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said_beside_its_field_and_nothing_is_read() {
-        let fields = fields_of(&schema());
+        let fields = fields_of(&schema(), SettingsPlace::Spec);
         let written = PagePairs::read(b"set.port=five&set.events=%7B&set.password=hunter2");
         let wrong = written_settings(&fields, &written, &Map::new()).unwrap_err();
         let names: Vec<&str> = wrong.iter().map(|wrong| wrong.name.as_str()).collect();
@@ -421,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_new_value_of_a_secret_is_kept_under_its_name_and_shown_by_nobody() {
-        let fields = fields_of(&schema());
+        let fields = fields_of(&schema(), SettingsPlace::Spec);
         let written =
             PagePairs::read(b"set.url=x&value.password=hunter2&value.sasl.token=+t+&set.sasl.token=secret%3Aown");
         let mut settings = written_settings(&fields, &written, &Map::new()).unwrap();

@@ -67,6 +67,15 @@ fn given_up(workspace: &Workspace) -> Value {
     status
 }
 
+/// Waits until copying to the archive fails, with these words in what is said of it.
+#[track_caller]
+fn fails(workspace: &Workspace, words: &str) -> Value {
+    let status = wait(workspace, "that is said", |status| status["archive"]["failure"].is_string());
+    let failure = status["archive"]["failure"].as_str().unwrap();
+    assert!(failure.contains(words), "{failure}");
+    status
+}
+
 fn log_files(workspace: &Workspace) -> Vec<PathBuf> {
     files(&workspace.data().join("log"))
         .into_iter()
@@ -411,9 +420,7 @@ fn an_archive_that_is_not_mounted_any_more_gets_nothing_until_it_is_back() {
     let (archive, elsewhere) = (workspace.path().join("archive"), workspace.path().join("elsewhere"));
     std::fs::rename(&archive, &elsewhere).unwrap();
     fill(&server, EVENTS..2 * EVENTS);
-    let status = wait(&workspace, "that is said", |status| status["archive"]["failure"].is_string());
-    let failure = status["archive"]["failure"].as_str().unwrap();
-    assert!(failure.contains("is the folder mounted"), "{failure}");
+    fails(&workspace, "is the folder mounted");
     drained(&workspace);
     assert!(log_files(&workspace).len() >= 5, "nothing is trimmed");
     assert!(!archive.exists(), "nothing is written where it was");
@@ -445,9 +452,7 @@ fn a_log_that_was_put_back_from_an_older_copy_does_not_take_the_archive_for_its_
     std::fs::remove_file(data.join("archive.json")).unwrap();
     let server = serve(&workspace);
     fill(&server, EVENTS..2 * EVENTS);
-    let status = wait(&workspace, "that is said", |status| status["archive"]["failure"].is_string());
-    let failure = status["archive"]["failure"].as_str().unwrap();
-    assert!(failure.contains("put back from an older copy"), "{failure}");
+    fails(&workspace, "put back from an older copy");
     drained(&workspace);
     assert!(log_files(&workspace).len() >= 5, "nothing is trimmed");
     assert_eq!(files(&workspace.path().join("archive")).len(), before, "nothing is written there");
@@ -466,9 +471,7 @@ fn the_archive_of_another_data_directory_is_refused() {
     let theirs = workspace(&format!("directory: {:?}", archive.display().to_string()));
     let server = serve(&theirs);
     fill(&server, 0..EVENTS);
-    let status = wait(&theirs, "that is said", |status| status["archive"]["failure"].is_string());
-    let failure = status["archive"]["failure"].as_str().unwrap();
-    assert!(failure.contains("is of another data directory"), "{failure}");
+    fails(&theirs, "is of another data directory");
     assert_eq!(files(&archive).len(), before, "nothing was written there");
     assert!(log_files(&theirs).len() >= 5, "nothing is trimmed");
     server.stop();
@@ -498,9 +501,7 @@ fn a_log_that_was_restored_takes_no_segment_of_the_archive_for_its_own() {
     // They get offsets that segments of the archive have.
     fill(&server, 1_000..1_000 + EVENTS);
     drained(&workspace);
-    let status = wait(&workspace, "that is said", |status| status["archive"]["failure"].is_string());
-    let failure = status["archive"]["failure"].as_str().unwrap();
-    assert!(failure.contains("has another segment as partition-0/"), "{failure}");
+    fails(&workspace, "has another segment as partition-0/");
     assert!(log_files(&workspace).len() >= 5, "nothing is trimmed");
     server.stop();
     archive_at(&workspace, "directory: archive", "directory: archive-2");
@@ -549,7 +550,7 @@ fn a_bucket_that_is_away_and_comes_back_gets_what_has_waited() {
     let server = serve(&workspace);
     fill(&server, 0..EVENTS);
     drained(&workspace);
-    let status = wait(&workspace, "that is said", |status| status["archive"]["failure"].is_string());
+    let status = fails(&workspace, "");
     assert!(!status.to_string().contains("secret_access_key"), "{status:#}");
     server.stop();
     archive_at(&workspace, away, &endpoint);

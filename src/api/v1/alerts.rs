@@ -37,8 +37,6 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const PAGE: u64 = 100;
 const PAGE_MAX: u64 = 1_000;
 const REASON_CHARS_MAX: usize = 300;
-/// What is done by the admin token is said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
 const NO_ENVIRONMENT: &str = "there is no such environment that you may see";
 
 /// Alerts of a workspace: how each is, what it fires for, and whether messages wait. As of the last look, which is made every 15 seconds.
@@ -138,7 +136,7 @@ pub(super) async fn mute(
         let detail = format!("`reason` has more than {REASON_CHARS_MAX} characters");
         return Err(ApiRefusal::unprocessable("reason", detail, "write a shorter one").in_field("reason"));
     }
-    let muting = AlertMuting { alert: name.clone(), until_us, asked_by: name_of(&asker), at_us: asker.at_us };
+    let muting = AlertMuting { alert: name.clone(), until_us, asked_by: asker.asked_by(), at_us: asker.at_us };
     let until = until_us
         .map_or_else(|| "until somebody says otherwise".to_owned(), |at_us| format!("until {}", time::format(at_us)));
     let why = asked.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -221,8 +219,8 @@ async fn note(engine: &Arc<EngineSettings>, event: AlertEvent) -> Result<(), Api
 }
 
 fn event(asker: &Requester, alert: &str, (what, text): (&str, String)) -> AlertEvent {
-    let text =
-        if text.is_empty() { format!("by {}", name_of(asker)) } else { format!("by {}, {text}", name_of(asker)) };
+    let by = asker.asked_by();
+    let text = if text.is_empty() { format!("by {by}") } else { format!("by {by}, {text}") };
     AlertEvent {
         id: 0,
         at_us: asker.at_us,
@@ -231,10 +229,6 @@ fn event(asker: &Requester, alert: &str, (what, text): (&str, String)) -> AlertE
         what: what.to_owned(),
         text,
     }
-}
-
-fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
 }
 
 fn too_busy() -> ApiRefusal {

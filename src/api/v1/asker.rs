@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, State};
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
-use tidegate_catalog::{ActingPrincipal, Actor, Authority, ObjectId, ObjectKind, SERVER_WORKSPACE};
+use tidegate_catalog::{
+    ActingPrincipal, Actor, Authority, CatalogChange, ChangeOrigin, ObjectEdit, ObjectId, ObjectKind, SERVER_WORKSPACE,
+};
 use tidegate_process::clock;
 
 use crate::api::access::{Principal, WORKSPACE_DEFAULT, is_admin};
@@ -20,7 +22,7 @@ pub(super) type OfApi = State<Arc<SharedApi>>;
 #[derive(Debug, Clone)]
 pub(in crate::api) struct AskedFrom(pub(in crate::api) String);
 
-/// What the audit log says of changes by the admin token, which is nobody's in the catalog.
+/// What is said of the admin token, which is nobody's in the catalog.
 const BREAK_GLASS: &str = "the admin token";
 
 /// Whoever asks, now.
@@ -61,8 +63,23 @@ impl Requester {
         self.acting().is_none_or(|acting| is_admin(acting, workspace))
     }
 
+    /// By whom something is said to be asked for, where that is kept.
+    pub(super) fn asked_by(&self) -> String {
+        self.acting().map_or_else(|| BREAK_GLASS.to_owned(), |acting| acting.person.to_string())
+    }
+
     pub(super) fn authority(&self) -> Authority {
         self.acting().map_or(Authority::Program, |acting| Authority::Principal(acting.id.clone()))
+    }
+
+    /// Edits as a change of theirs. One that is forced changes what a file manages as well.
+    pub(super) fn change(&self, workspace: &str, edits: Vec<ObjectEdit>, is_forced: bool) -> CatalogChange {
+        CatalogChange {
+            origin: ChangeOrigin::Api { is_forced },
+            authority: self.authority(),
+            actor: self.actor.clone(),
+            ..CatalogChange::by_program(workspace, edits, self.at_us)
+        }
     }
 
     /// What takes somebody of the catalog: a draft has an author, and somebody else who approves it.

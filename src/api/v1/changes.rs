@@ -13,8 +13,7 @@ use tidegate_api_types::path;
 use tidegate_api_types::reload::Reloaded;
 use tidegate_api_types::workspace::SyncEnding;
 use tidegate_catalog::{
-    CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, IdempotencyKey, ObjectContent, ObjectEdit, ObjectId,
-    ObjectKind,
+    CatalogChange, CatalogObject, CatalogOrder, IdempotencyKey, ObjectContent, ObjectEdit, ObjectId, ObjectKind,
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
@@ -172,14 +171,8 @@ impl SharedApi {
     ) -> Result<(ChangeAnswer, Option<Reloaded>), ApiRefusal> {
         let is_new = matches!(edit, ObjectEdit::Create { .. });
         let change = CatalogChange {
-            workspace: workspace.to_owned(),
-            edits: vec![edit],
-            expected_revision: None,
-            origin: ChangeOrigin::Api { is_forced: query.force },
-            authority: asker.authority(),
-            actor: asker.actor.clone(),
-            at_us: asker.at_us,
             idempotency: idempotency.filter(|_| !query.dry_run),
+            ..asker.change(workspace, vec![edit], query.force)
         };
         let ordered = self.execute_with(CatalogOrder::Change(change), endings, query.dry_run).await?;
         let committed = done(ordered.committed, query.dry_run);

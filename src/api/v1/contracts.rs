@@ -16,7 +16,7 @@ use tidegate_api_types::contract::{
 };
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_catalog::{CatalogChange, CatalogOrder, ChangeOrigin, ObjectKind};
+use tidegate_catalog::{CatalogOrder, ObjectKind};
 
 use self::edits::DomainEdits;
 use self::load::LoadedDomain;
@@ -258,16 +258,7 @@ impl SharedApi {
         if edits.is_empty() {
             return Ok(());
         }
-        let change = CatalogChange {
-            workspace: workspace.to_owned(),
-            edits,
-            expected_revision: None,
-            origin: ChangeOrigin::Api { is_forced: false },
-            authority: asker.authority(),
-            actor: asker.actor.clone(),
-            at_us: asker.at_us,
-            idempotency: None,
-        };
+        let change = asker.change(workspace, edits, false);
         // Who may not make the change learns nothing of what is wrong with the contract: the commit refuses it, and is in the audit log.
         if catalog.dry_run(&change).await.is_ok() {
             sound::check(files).await?;

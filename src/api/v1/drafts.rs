@@ -8,8 +8,8 @@ use tidegate_api_types::control::{
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
 use tidegate_api_types::path;
 use tidegate_catalog::{
-    CatalogChange, CatalogDraft, CatalogOrder, CatalogSnapshot, ChangeOrigin, DraftDecision, DraftState, ObjectEdit,
-    ObjectKind, RightsTarget, Verb, authorise,
+    CatalogDraft, CatalogOrder, CatalogSnapshot, DraftDecision, DraftState, ObjectEdit, ObjectKind, RightsTarget, Verb,
+    authorise,
 };
 use tidegate_event::time;
 
@@ -86,16 +86,7 @@ pub(super) async fn propose(
         }
         edits.push(shared.edit(&workspace, edit, at).await?);
     }
-    let change = CatalogChange {
-        workspace,
-        edits,
-        expected_revision: None,
-        origin: ChangeOrigin::Api { is_forced: false },
-        authority: asker.authority(),
-        actor: asker.actor.clone(),
-        at_us: asker.at_us,
-        idempotency: None,
-    };
+    let change = asker.change(&workspace, edits, false);
     let draft = shared.settings.catalog.catalog.propose(&asked.title, &change).await;
     Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
 }

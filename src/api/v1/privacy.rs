@@ -33,8 +33,6 @@ const VALUE_BYTES_MAX: usize = 1_024;
 const NAME_BYTES_MAX: usize = 128;
 /// Jobs of one answer.
 const JOBS_MAX: u64 = 100;
-/// What is done by the admin token is said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 const NO_JOB: &str = "there is no such job";
@@ -70,26 +68,7 @@ pub(in crate::api::v1) async fn suppress(
     Query(query): Query<WorkspaceQuery>,
     Json(order): Json<SuppressSubjects>,
 ) -> Result<axum::Json<SubjectsSuppressed>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of_privacy(&asker, query.workspace.as_deref())?;
-    let subjects = clear_subjects(&order.subjects)?;
-    let dry_run = order.dry_run;
-    let hashed = hashed(&engine, subjects).await?;
-    if !dry_run {
-        shared.note_done(&asker, &workspace, ("privacy_suppressed", names_detail(&hashed))).await?;
-    }
-    let (asked_by, now_us) = (name_of(&asker), asker.at_us);
-    let work = move || -> Result<SubjectsSuppressed, StateError> {
-        let mut state = (engine.open_state)()?;
-        let set = state.subject_set(&hashed)?;
-        let changed = match dry_run {
-            true => count_named(&state.suppressed_subjects()?, &hashed, false),
-            false => state.suppress(&hashed, &asked_by, now_us)?,
-        };
-        let rows = state.forget_pending(&set, dry_run)?;
-        let subjects = hashed.iter().map(hashed_name).collect();
-        Ok(SubjectsSuppressed { dry_run, subjects, changed, pending: rows.found })
-    };
-    blocking(work).await?.map(axum::Json).map_err(|error| failed(&error))
+    shared.change_suppressed(&asker, query.workspace.as_deref(), (&order, true)).await.map(axum::Json)
 }
 
 /// Lets events about subjects pass again. What was left out meanwhile stays left out.
@@ -102,23 +81,7 @@ pub(in crate::api::v1) async fn unsuppress(
     Query(query): Query<WorkspaceQuery>,
     Json(order): Json<SuppressSubjects>,
 ) -> Result<axum::Json<SubjectsSuppressed>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of_privacy(&asker, query.workspace.as_deref())?;
-    let subjects = clear_subjects(&order.subjects)?;
-    let dry_run = order.dry_run;
-    let hashed = hashed(&engine, subjects).await?;
-    if !dry_run {
-        shared.note_done(&asker, &workspace, ("privacy_unsuppressed", names_detail(&hashed))).await?;
-    }
-    let work = move || -> Result<SubjectsSuppressed, StateError> {
-        let mut state = (engine.open_state)()?;
-        let changed = match dry_run {
-            true => count_named(&state.suppressed_subjects()?, &hashed, true),
-            false => state.unsuppress(&hashed)?,
-        };
-        let subjects = hashed.iter().map(hashed_name).collect();
-        Ok(SubjectsSuppressed { dry_run, subjects, changed, pending: 0 })
-    };
-    blocking(work).await?.map(axum::Json).map_err(|error| failed(&error))
+    shared.change_suppressed(&asker, query.workspace.as_deref(), (&order, false)).await.map(axum::Json)
 }
 
 /// Removes what there is about subjects, in the background: from the log, the quarantine, what is pending, and what functions have logged.
@@ -142,7 +105,7 @@ pub(in crate::api::v1) async fn forget(
     // Who removes something for good is in the log before it is gone.
     shared.note_done(&asker, &workspace, (action, names_detail(&hashed))).await?;
     let forgets = Arc::clone(&engine.forgets);
-    let (asked_by, now_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, now_us) = (asker.asked_by(), asker.at_us);
     let begin = move || -> Result<Option<ForgetJob>, StateError> {
         let mut state = (engine.open_state)()?;
         if !dry_run && !keep_accepting {
@@ -244,10 +207,6 @@ fn count_named(list: &[SuppressedSubject], subjects: &[HashedSubject], on_it: bo
     subjects.iter().filter(is_on).count() as u64
 }
 
-fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
-}
-
 fn shown(job: &ForgetJob) -> ShownForgetJob {
     let ForgetJob { id, asked, state, progress, ended_at_us } = job;
     ShownForgetJob {
@@ -263,6 +222,41 @@ fn shown(job: &ForgetJob) -> ShownForgetJob {
 }
 
 impl SharedApi {
+    /// Puts subjects on the list of those who are left out, or takes them off it.
+    async fn change_suppressed(
+        &self,
+        asker: &Requester,
+        workspace: Option<&str>,
+        (order, is_on): (&SuppressSubjects, bool),
+    ) -> Result<SubjectsSuppressed, ApiRefusal> {
+        let (workspace, engine) = self.engine_of_privacy(asker, workspace)?;
+        let subjects = clear_subjects(&order.subjects)?;
+        let dry_run = order.dry_run;
+        let hashed = hashed(&engine, subjects).await?;
+        if !dry_run {
+            let action = if is_on { "privacy_suppressed" } else { "privacy_unsuppressed" };
+            self.note_done(asker, &workspace, (action, names_detail(&hashed))).await?;
+        }
+        let (asked_by, now_us) = (asker.asked_by(), asker.at_us);
+        let work = move || -> Result<SubjectsSuppressed, StateError> {
+            let mut state = (engine.open_state)()?;
+            // What waits of those who come on the list goes.
+            let gone = is_on.then(|| state.subject_set(&hashed)).transpose()?;
+            let changed = match (dry_run, is_on) {
+                (true, _) => count_named(&state.suppressed_subjects()?, &hashed, !is_on),
+                (false, true) => state.suppress(&hashed, &asked_by, now_us)?,
+                (false, false) => state.unsuppress(&hashed)?,
+            };
+            let pending = match gone {
+                Some(gone) => state.forget_pending(&gone, dry_run)?.found,
+                None => 0,
+            };
+            let subjects = hashed.iter().map(hashed_name).collect();
+            Ok(SubjectsSuppressed { dry_run, subjects, changed, pending })
+        };
+        blocking(work).await?.map_err(|error| failed(&error))
+    }
+
     /// The environment of an admin.
     fn engine_of_privacy(
         &self,

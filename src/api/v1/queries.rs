@@ -27,8 +27,6 @@ use crate::api::refusal::ApiRefusal;
 const ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Bytes of a statement that the audit log keeps. None that is run is longer.
 const AUDITED_BYTES_MAX: usize = 16 << 10;
-/// What is done by the admin token is read by.
-const ADMIN_TOKEN: &str = "the admin token";
 
 /// The tables and views of an embedded warehouse that may be read, with their columns.
 #[utoipa::path(get, path = path::DESTINATION_QUERY, tag = "warehouses", operation_id = "list_queried_tables",
@@ -59,7 +57,7 @@ pub(super) async fn query(
 ) -> Result<axum::Json<QueriedRows>, ApiRefusal> {
     shared.may_query(&asker, &object).await?;
     let engine = shared.engine(&object.workspace)?;
-    let reader = asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string());
+    let reader = asker.asked_by();
     let turn = engine.queries.turn(&reader)?;
     // Whoever has seen events is in the audit log before they are answered.
     let audited = asked.sql.get(..asked.sql.floor_char_boundary(AUDITED_BYTES_MAX)).unwrap_or_default();

@@ -13,11 +13,11 @@ use tidegate_event::time;
 use tidegate_state::{NewRebuildJob, RebuildJob, RebuildRefusal, StateError};
 
 use super::asker::{OfApi, Requester};
+use super::owned_jobs::OwnedJobs;
 use super::refused::{absent, failed};
-use super::replays::name_of;
+use crate::api::SyncRepeats;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
-use crate::api::{EngineSettings, SyncRepeats};
 
 const SCHEMA_BYTES_MAX: usize = 40;
 /// Jobs of one answer.
@@ -27,6 +27,18 @@ const BUSY_PAUSE: Duration = Duration::from_secs(60);
 const NO_JOB: &str = "there is no such rebuild";
 const NO_SYNC: &str = "there is no such sync that runs";
 const BEGINNING: &str = "beginning";
+
+const REBUILDS: OwnedJobs<RebuildJob> = OwnedJobs {
+    absent: NO_JOB,
+    noted: ("rebuild_cancelled", "rebuild"),
+    id: |job| job.id,
+    asked_by: |job| job.asked.asked_by.as_str(),
+    newest: |state| state.rebuild_jobs(JOBS_MAX),
+    find: |state, id| state.rebuild_job(id),
+    cancel: |job, state, now_us| state.cancel_rebuild_job(job.id, now_us),
+    wake: |engine| engine.rebuilds.notify_one(),
+    failed,
+};
 
 /// Makes the tables of a sync anew beside the old ones, in the background, by the contracts and functions of now. The sync goes on in the old
 /// ones until the new ones take their place.
@@ -52,7 +64,7 @@ pub(in crate::api::v1) async fn create(
     let action = if order.dry_run { "rebuild_tried" } else { "rebuilt" };
     shared.note_done(&asker, &workspace, (action, detail)).await?;
     let order = serde_json::to_string(&order).unwrap_or_default();
-    let job = NewRebuildJob { at_us: asker.at_us, asked_by: name_of(&asker), sync, order };
+    let job = NewRebuildJob { at_us: asker.at_us, asked_by: asker.asked_by(), sync, order };
     let rebuilds = Arc::clone(&engine.rebuilds);
     let begin = move || -> Result<Result<Option<RebuildJob>, RebuildRefusal>, StateError> {
         let mut state = (engine.open_state)()?;
@@ -110,11 +122,8 @@ pub(in crate::api::v1) async fn list(
     asker: Requester,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuilds>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let read = move || -> Result<Vec<RebuildJob>, StateError> { (engine.open_state)()?.rebuild_jobs(JOBS_MAX) };
-    let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    let rebuilds = found.iter().filter(|job| is_seen(&asker, &workspace, job)).map(shown).collect();
-    Ok(axum::Json(ShownRebuilds { rebuilds }))
+    let found = REBUILDS.seen((&shared, &asker), query.workspace.as_deref()).await?;
+    Ok(axum::Json(ShownRebuilds { rebuilds: found.iter().map(shown).collect() }))
 }
 
 /// How far a rebuild is, and where its tables are.
@@ -126,8 +135,8 @@ pub(in crate::api::v1) async fn show(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    one(&asker, (&workspace, engine), &id).await.map(|job| axum::Json(shown(&job)))
+    let job = REBUILDS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
+    Ok(axum::Json(shown(&job)))
 }
 
 /// Ends a rebuild before its end. The sync goes on in the tables that it has; the new ones stay where they are.
@@ -139,26 +148,8 @@ pub(in crate::api::v1) async fn cancel(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let job = one(&asker, (&workspace, Arc::clone(&engine)), &id).await?;
-    let (number, now_us, opened) = (job.id, asker.at_us, Arc::clone(&engine));
-    let end = move || -> Result<bool, StateError> { (opened.open_state)()?.cancel_rebuild_job(number, now_us) };
-    if blocking(end).await?.map_err(|error| failed(&error))? {
-        shared.note_done(&asker, &workspace, ("rebuild_cancelled", json!({ "rebuild": number }))).await?;
-        engine.rebuilds.notify_one();
-    }
-    one(&asker, (&workspace, engine), &id).await.map(|job| axum::Json(shown(&job)))
-}
-
-async fn one(
-    asker: &Requester,
-    (workspace, engine): (&str, Arc<EngineSettings>),
-    id: &str,
-) -> Result<RebuildJob, ApiRefusal> {
-    let id: u64 = id.parse().map_err(|_| absent(NO_JOB))?;
-    let read = move || -> Result<Option<RebuildJob>, StateError> { (engine.open_state)()?.rebuild_job(id) };
-    let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    found.filter(|job| is_seen(asker, workspace, job)).ok_or_else(|| absent(NO_JOB))
+    let job = REBUILDS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
+    Ok(axum::Json(shown(&job)))
 }
 
 fn not_begun(refusal: RebuildRefusal) -> ApiRefusal {
@@ -173,10 +164,6 @@ fn not_begun(refusal: RebuildRefusal) -> ApiRefusal {
             ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
         }
     }
-}
-
-fn is_seen(asker: &Requester, workspace: &str, job: &RebuildJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
 }
 
 /// What is asked for, checked.

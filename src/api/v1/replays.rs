@@ -19,12 +19,13 @@ use tidegate_state::{ClearSubject, NewReplayJob, ReplayJob, ReplayRetries, State
 
 use super::asker::{OfApi, Requester};
 use super::event_rights::EventRights;
+use super::owned_jobs::OwnedJobs;
 use super::permit::{AskedThing, denied_in_log, may};
 use super::refused::{absent, failed};
 use super::tries::MASK;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
-use crate::api::{EngineSettings, SharedApi, SyncRepeats};
+use crate::api::{SharedApi, SyncRepeats};
 
 const RATE_MAX: u32 = 1_000_000;
 const NAMES_MAX: usize = 100;
@@ -32,13 +33,23 @@ const NAME_BYTES_MAX: usize = 256;
 const USER_BYTES_MAX: usize = 1_024;
 /// Jobs of one answer.
 const JOBS_MAX: u64 = 100;
-/// What is done by the admin token is said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 const NO_JOB: &str = "there is no such job of the sync";
 const NO_SYNC: &str = "there is no such sync that runs";
 const BEGINNING: &str = "beginning";
+
+const REPLAYS: OwnedJobs<CountedReplay> = OwnedJobs {
+    absent: NO_JOB,
+    noted: ("replay_cancelled", "replay"),
+    id: |replay| replay.job.id,
+    asked_by: |replay| replay.job.asked.asked_by.as_str(),
+    newest: |state| state.replay_jobs(JOBS_MAX)?.into_iter().map(|job| counted(state, job)).collect(),
+    find: |state, id| state.replay_job(id)?.map(|job| counted(state, job)).transpose(),
+    cancel: |replay, state, now_us| state.cancel_replay_job(&replay.job, now_us),
+    wake: |engine| engine.replays.notify_one(),
+    failed,
+};
 
 /// Gives a part of the log to a sync once more, in the background. A warehouse that knows events by their ids has none twice by it; for a
 /// stream or a plugin they are sent again, with their ids.
@@ -67,7 +78,7 @@ pub(in crate::api::v1) async fn create(
     let action = if order.dry_run { "replay_tried" } else { "replayed" };
     shared.note_done(&asker, &workspace, (action, detail)).await?;
     let replays = Arc::clone(&engine.replays);
-    let (asked_by, at_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, at_us) = (asker.asked_by(), asker.at_us);
     let begin = move || -> Result<Result<Option<ShownReplay>, ApiRefusal>, StateError> {
         let mut state = (engine.open_state)()?;
         let partitions = state.partitions()?;
@@ -80,7 +91,7 @@ pub(in crate::api::v1) async fn create(
         let job = NewReplayJob { at_us, asked_by, sync: asked.sync, order, subjects };
         let Some(id) = state.begin_replay_job(&job)? else { return Ok(Ok(None)) };
         let Some(job) = state.replay_job(id)? else { return Ok(Ok(None)) };
-        Ok(Ok(Some(shown(&job, ReplayRetries::default()))))
+        Ok(Ok(Some(shown(&CountedReplay { job, retries: ReplayRetries::default() }))))
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))??;
     replays.notify_one();
@@ -98,16 +109,9 @@ pub(in crate::api::v1) async fn list(
     asker: Requester,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplays>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let read = move || -> Result<Vec<(ReplayJob, ReplayRetries)>, StateError> {
-        let state = (engine.open_state)()?;
-        let jobs = state.replay_jobs(JOBS_MAX)?.into_iter();
-        jobs.map(|job| state.replay_retries(&job).map(|retries| (job, retries))).collect()
-    };
-    let found = blocking(read).await?.map_err(|error| failed(&error))?;
+    let found = REPLAYS.seen((&shared, &asker), query.workspace.as_deref()).await?;
     let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    let own = found.iter().filter(|(job, _)| is_seen(&asker, &workspace, job));
-    let replays = own.map(|(job, retries)| seen(shown(job, *retries), &rights)).collect();
+    let replays = found.iter().map(|replay| seen(shown(replay), &rights)).collect();
     Ok(axum::Json(ShownReplays { replays }))
 }
 
@@ -120,10 +124,9 @@ pub(in crate::api::v1) async fn show(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let (job, retries) = one(&asker, (&workspace, engine), &id).await?;
+    let found = REPLAYS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&job, retries), &rights)))
+    Ok(axum::Json(seen(shown(&found), &rights)))
 }
 
 /// Ends a replay before its end. What it has delivered stays; what is pending of it is given up.
@@ -135,42 +138,20 @@ pub(in crate::api::v1) async fn cancel(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let (job, _) = one(&asker, (&workspace, Arc::clone(&engine)), &id).await?;
-    let (number, now_us, opened) = (job.id, asker.at_us, Arc::clone(&engine));
-    let end = move || -> Result<bool, StateError> { (opened.open_state)()?.cancel_replay_job(&job, now_us) };
-    if blocking(end).await?.map_err(|error| failed(&error))? {
-        shared.note_done(&asker, &workspace, ("replay_cancelled", json!({ "replay": number }))).await?;
-        engine.replays.notify_one();
-    }
-    let (job, retries) = one(&asker, (&workspace, engine), &id).await?;
+    let found = REPLAYS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&job, retries), &rights)))
+    Ok(axum::Json(seen(shown(&found), &rights)))
 }
 
-async fn one(
-    asker: &Requester,
-    (workspace, engine): (&str, Arc<EngineSettings>),
-    id: &str,
-) -> Result<(ReplayJob, ReplayRetries), ApiRefusal> {
-    let id: u64 = id.parse().map_err(|_| absent(NO_JOB))?;
-    let read = move || -> Result<Option<(ReplayJob, ReplayRetries)>, StateError> {
-        let state = (engine.open_state)()?;
-        let Some(job) = state.replay_job(id)? else { return Ok(None) };
-        let retries = state.replay_retries(&job)?;
-        Ok(Some((job, retries)))
-    };
-    let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    found.filter(|(job, _)| is_seen(asker, workspace, job)).ok_or_else(|| absent(NO_JOB))
+/// A replay with what became of its events that had to wait.
+struct CountedReplay {
+    job: ReplayJob,
+    retries: ReplayRetries,
 }
 
-fn is_seen(asker: &Requester, workspace: &str, job: &ReplayJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
-}
-
-/// Who asks, as jobs keep it.
-pub(super) fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
+fn counted(state: &tidegate_state::State, job: ReplayJob) -> Result<CountedReplay, StateError> {
+    let retries = state.replay_retries(&job)?;
+    Ok(CountedReplay { job, retries })
 }
 
 /// What is asked for, checked.
@@ -286,7 +267,7 @@ fn bound_text(bound: ReplayBound, without: &str) -> String {
     }
 }
 
-fn shown(job: &ReplayJob, retries: ReplayRetries) -> ShownReplay {
+fn shown(CountedReplay { job, retries }: &CountedReplay) -> ShownReplay {
     let order: ReplayOrder = serde_json::from_str(&job.asked.order).unwrap_or_default();
     let mut report: ReplayReport = serde_json::from_str(&job.progress).unwrap_or_default();
     let counts = &mut report.counts;

@@ -7,8 +7,8 @@ use tidegate_api_types::object::{NewObject, WorkspaceQuery};
 use tidegate_api_types::path;
 use tidegate_api_types::tried::{ObjectTried, TriedEvent, TriedMessage, TryObject};
 use tidegate_catalog::{
-    ActingPrincipal, AuditRecord, AuditResult, CatalogChange, CatalogObject, CatalogOrder, ChangeOrigin, Labels,
-    ObjectContent, ObjectEdit, ObjectKind, RightsTarget, Verb, authorise,
+    ActingPrincipal, AuditRecord, AuditResult, CatalogObject, CatalogOrder, Labels, ObjectContent, ObjectEdit,
+    ObjectKind, RightsTarget, Verb, authorise,
 };
 
 use super::asker::{OfApi, Requester, workspace_of};
@@ -143,17 +143,8 @@ impl SharedApi {
             Some(object) => ObjectEdit::Update { id: object.id.clone(), expected: None, content },
             None => ObjectEdit::Create { id: self.settings.catalog.catalog.new_id(content.kind), content },
         };
-        CatalogOrder::Change(CatalogChange {
-            workspace: workspace.to_owned(),
-            edits: vec![edit],
-            expected_revision: None,
-            // What a file says may be tried otherwise.
-            origin: ChangeOrigin::Api { is_forced: true },
-            authority: asker.authority(),
-            actor: asker.actor.clone(),
-            at_us: asker.at_us,
-            idempotency: None,
-        })
+        // What a file says may be tried otherwise.
+        CatalogOrder::Change(asker.change(workspace, vec![edit], true))
     }
 
     /// Whether somebody may see the events of a sync, as it is and as it would be.

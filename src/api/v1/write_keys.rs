@@ -16,8 +16,8 @@ use tidegate_api_types::write_key::{
     CreateWriteKey, CreatedWriteKey, RevokedWriteKey, RotateWriteKey, SourceWriteKey, SourceWriteKeys, WriteKeyFrom,
 };
 use tidegate_catalog::{
-    CatalogChange, CatalogError, CatalogObject, ChangeOrigin, IssuedCredential, NewWriteKey, ObjectEdit, ObjectKind,
-    SecretValue, StoreError, WriteKeySpec,
+    CatalogError, CatalogObject, IssuedCredential, NewWriteKey, ObjectEdit, ObjectKind, SecretValue, StoreError,
+    WriteKeySpec,
 };
 use tidegate_event::time;
 use tidegate_source::http::{Entrance, KeyOrigin, WriteKey};
@@ -144,16 +144,8 @@ pub(super) async fn revoke(
     let keys = shared.keys_of(&source).await?;
     let key = shared.key_named(&source, &keys, &named)?;
     let id = key.object.id.clone();
-    let change = CatalogChange {
-        workspace: source.workspace.clone(),
-        edits: vec![ObjectEdit::Delete { id: id.clone(), expected: None }],
-        expected_revision: None,
-        origin: ChangeOrigin::Api { is_forced: false },
-        authority: asker.authority(),
-        actor: asker.actor.clone(),
-        at_us: asker.at_us,
-        idempotency: None,
-    };
+    let edit = ObjectEdit::Delete { id: id.clone(), expected: None };
+    let change = asker.change(&source.workspace, vec![edit], false);
     let committed = shared.settings.catalog.catalog.commit(&change).await;
     let revision = committed.map_err(|error| shared.refused(error))?.revision;
     let taken = shared.take_keys().await;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use tidegate_document::units;
 use tidegate_event::record::{ErasedRecord, LoggedRecord};
-use tidegate_event::{Event, Position, RetryMark, decode, time};
+use tidegate_event::{Event, Position, RetryMark, decode};
 use tidegate_log as intake;
-use tidegate_process::clock;
 
 use crate::app::paths;
 use crate::app::sample::sampled_event;
 use crate::cli::CommandFailure;
+use crate::cli::moments::option_us;
 
 /// Bytes of one line of a file of events.
 const LINE_BYTES_MAX: u64 = 4 << 20;
@@ -84,7 +84,7 @@ impl RecordedArgs {
     }
 
     fn of_log(&self, data: &Path, source: &str, take: &mut dyn FnMut(&Event)) -> Result<RecordedCount, CommandFailure> {
-        let since_us = self.since.as_deref().map(since).transpose()?.unwrap_or(i64::MIN);
+        let since_us = self.since.as_deref().map(|text| option_us("--since", text)).transpose()?.unwrap_or(i64::MIN);
         let log = paths::log(data);
         let mut count = RecordedCount::default();
         let name: Arc<str> = source.into();
@@ -159,16 +159,4 @@ fn of_file(path: &Path, source: &str, take: &mut dyn FnMut(&Event)) -> Result<Re
         }
     }
     Ok(count)
-}
-
-/// A moment in microseconds since the epoch, from a time or from an age.
-fn since(text: &str) -> Result<i64, CommandFailure> {
-    let moment = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    moment.ok_or_else(|| {
-        let message = format!("--since {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d");
-        CommandFailure::Failed(message)
-    })
 }

@@ -8,10 +8,8 @@ use std::process::ExitCode;
 use tidegate_api_types::quarantine::{
     EditEntry, EntryCounts, EntrySelection, PurgeEntries, QuarantineQuery, RetryEntries, ShownEntry, ShownRetryJob,
 };
-use tidegate_document::units;
-use tidegate_event::time;
-use tidegate_process::clock;
 
+use super::super::moments::option_time;
 use super::super::object::{CatalogArgs, print_json, spec_text};
 use super::super::{CommandDone, CommandFailure, runtime, style};
 use super::tried::{self, ProposalArgs};
@@ -227,8 +225,8 @@ impl SelectionArgs {
             stage: self.stage.clone(),
             source: self.source.clone(),
             sync: self.sync.clone(),
-            since: self.since.as_deref().map(|text| moment("--since", text)).transpose()?,
-            until: self.until.as_deref().map(|text| moment("--until", text)).transpose()?,
+            since: self.since.as_deref().map(|text| option_time("--since", text)).transpose()?,
+            until: self.until.as_deref().map(|text| option_time("--until", text)).transpose()?,
             text: self.text.clone(),
             all,
         })
@@ -238,18 +236,6 @@ impl SelectionArgs {
         let limit = Some(limit.clamp(1, PAGE));
         Ok(QuarantineQuery { entries: self.selection(false)?, workspace: None, from, limit })
     }
-}
-
-/// A moment as the server takes it, from a time or from an age.
-fn moment(option: &str, text: &str) -> Result<String, CommandFailure> {
-    let at_us = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    at_us.map(time::format).ok_or_else(|| {
-        let wrong = format!("{option} {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d");
-        CommandFailure::Failed(wrong)
-    })
 }
 
 async fn list(which: &SelectionArgs, most: u64, (catalog, json): (&CatalogArgs, bool)) -> CommandDone {

@@ -3,11 +3,10 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use tidegate_document::units;
-use tidegate_event::{Position, time};
-use tidegate_process::clock;
+use tidegate_event::Position;
 use tidegate_state::{Purge, State};
 
+use super::super::moments::option_us;
 use super::super::{CommandDone, CommandFailure, EnvironmentArgs, style};
 use crate::app::paths;
 
@@ -40,7 +39,7 @@ pub(in crate::cli) struct PurgeArgs {
 
 pub(super) fn run(args: &PurgeArgs, json: bool) -> CommandDone {
     let workspace = args.workspace.outline()?;
-    let before_us = args.before.as_deref().map(before).transpose()?;
+    let before_us = args.before.as_deref().map(|text| option_us("--before", text)).transpose()?;
     let purge = Purge { scope: args.scope.clone(), code: args.code.clone(), before_us, position: args.offset };
     let mut state = State::read(&paths::state(&workspace.data))?;
     let groups = state.purgeable(&purge)?;
@@ -108,17 +107,4 @@ fn confirmed(args: &PurgeArgs, total: u64) -> Result<bool, CommandFailure> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// A moment in microseconds since the epoch, from a time or from an age.
-fn before(text: &str) -> Result<i64, CommandFailure> {
-    let moment = time::parse(text).or_else(|| {
-        let age = units::duration(text)?;
-        Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))
-    });
-    moment.ok_or_else(|| {
-        CommandFailure::Failed(format!(
-            "--before {text:?} is no time such as 2026-01-31T00:00:00Z and no age such as 7d"
-        ))
-    })
 }

@@ -13,7 +13,7 @@ use tidegate_event::subject::SubjectKind;
 use tidegate_event::time;
 use tidegate_state::{ConsentSaid, HashedSubject, KnownConsent, SaidBy, StateError};
 
-use super::{NAME_BYTES_MAX, clear_subjects, failed, hashed, hashed_name, name_of};
+use super::{NAME_BYTES_MAX, clear_subjects, failed, hashed, hashed_name};
 use crate::api::extract::{Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
 use crate::api::v1::asker::{OfApi, Requester};
@@ -50,7 +50,7 @@ pub(in crate::api::v1) async fn consent(
         let detail = json!({ "subjects": subjects, "categories": categories });
         shared.note_done(&asker, &workspace, ("privacy_consent_said", detail)).await?;
     }
-    let (asked_by, now_us) = (name_of(&asker), asker.at_us);
+    let (asked_by, now_us) = (asker.asked_by(), asker.at_us);
     let work = move || -> Result<Option<ConsentsSaid>, StateError> {
         let mut state = (engine.open_state)()?;
         let mut done = ConsentsSaid::default();

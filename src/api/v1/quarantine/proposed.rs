@@ -1,10 +1,7 @@
 //! What quarantined events are tried with, as it would be: one object, or what a folder says. It is not made so.
 
 use tidegate_api_types::quarantine::{ProposedFolder, ProposedObject};
-use tidegate_catalog::{
-    CatalogChange, CatalogOrder, CatalogSnapshot, ChangeOrigin, ObjectEdit, ObjectKind, PlanOptions, PlannedChange,
-    plan,
-};
+use tidegate_catalog::{CatalogOrder, CatalogSnapshot, ObjectEdit, ObjectKind, PlanOptions, PlannedChange, plan};
 
 use crate::api::SharedApi;
 use crate::api::quarantine::ProposedChange;
@@ -122,17 +119,8 @@ impl SharedApi {
         if edits.is_empty() {
             return None;
         }
-        let order = CatalogOrder::Change(CatalogChange {
-            workspace: snapshot.workspace.clone(),
-            edits,
-            expected_revision: None,
-            // What a file says may be tried otherwise.
-            origin: ChangeOrigin::Api { is_forced: true },
-            authority: asker.authority(),
-            actor: asker.actor.clone(),
-            at_us: asker.at_us,
-            idempotency: None,
-        });
+        // What a file says may be tried otherwise.
+        let order = CatalogOrder::Change(asker.change(&snapshot.workspace, edits, true));
         Some(ProposedChange { objects, order })
     }
 }

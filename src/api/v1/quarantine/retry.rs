@@ -20,25 +20,34 @@ use tidegate_state::{NewRetryJob, OUTCOME_QUARANTINED, OUTCOME_REFINED, RetryJob
 
 use super::NO_ENTRY;
 use super::asked::{AskedEntries, entry_id, is_of_all, unreadable};
+use crate::api::SharedApi;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::quarantine::entry_filter_text;
 use crate::api::refusal::ApiRefusal;
 use crate::api::v1::asker::{OfApi, Requester};
+use crate::api::v1::owned_jobs::OwnedJobs;
 use crate::api::v1::refused::absent;
-use crate::api::{EngineSettings, SharedApi};
 
 /// Events a second, when nobody says how many.
 const RATE_DEFAULT: u32 = 500;
 const RATE_MAX: u32 = 100_000;
 /// Bytes of an event that is put in the place of another.
 const EVENT_BYTES_MAX: usize = 128 << 10;
-/// What jobs of the admin token are said to be asked for by.
-const ADMIN_TOKEN: &str = "the admin token";
-
 /// When to ask again, while too many jobs wait.
 const BUSY_PAUSE: Duration = Duration::from_secs(5);
 
-const NO_JOB: &str = "there is no such job";
+const RETRIES: OwnedJobs<RetryJob> = OwnedJobs {
+    absent: "there is no such job",
+    noted: ("quarantine_retry_cancelled", "job"),
+    id: |job| job.id,
+    asked_by: |job| job.asked.asked_by.as_str(),
+    newest: |state| state.retry_jobs(),
+    find: |state, id| state.retry_job(id),
+    cancel: |job, state, now_us| state.cancel_retry_job(job.id, now_us),
+    // Whoever works on one looks at it again before each step.
+    wake: |_| {},
+    failed: |error| unreadable(error),
+};
 
 /// Sends quarantined events into the log once more, in the background: past the dedup window, with their ids and times, and only to the syncs
 /// that have not had them. What fails again is the same entry again.
@@ -152,10 +161,8 @@ pub(in crate::api::v1) async fn jobs(
     asker: Requester,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<RetryJobs>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let found = with_state(engine, |state| state.retry_jobs()).await?;
-    let jobs = found.into_iter().filter(|job| is_seen(&asker, &workspace, job)).map(shown).collect();
-    Ok(axum::Json(RetryJobs { jobs }))
+    let found = RETRIES.seen((&shared, &asker), query.workspace.as_deref()).await?;
+    Ok(axum::Json(RetryJobs { jobs: found.into_iter().map(shown).collect() }))
 }
 
 /// How far a job is.
@@ -167,8 +174,7 @@ pub(in crate::api::v1) async fn job(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRetryJob>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let job = one_job(&asker, (&workspace, engine), &id).await?;
+    let job = RETRIES.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
     Ok(axum::Json(shown(job)))
 }
 
@@ -181,33 +187,8 @@ pub(in crate::api::v1) async fn cancel(
     IdInPath(id): IdInPath,
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRetryJob>, ApiRefusal> {
-    let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    let job = one_job(&asker, (&workspace, Arc::clone(&engine)), &id).await?;
-    let (number, now_us) = (job.id, asker.at_us);
-    if with_state(Arc::clone(&engine), move |state| state.cancel_retry_job(number, now_us)).await? {
-        shared.note_done(&asker, &workspace, ("quarantine_retry_cancelled", json!({ "job": number }))).await?;
-    }
-    let job = one_job(&asker, (&workspace, engine), &id).await?;
+    let job = RETRIES.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
     Ok(axum::Json(shown(job)))
-}
-
-async fn one_job(
-    asker: &Requester,
-    (workspace, engine): (&str, Arc<EngineSettings>),
-    id: &str,
-) -> Result<RetryJob, ApiRefusal> {
-    let id: u64 = id.parse().map_err(|_| absent(NO_JOB))?;
-    let found = with_state(engine, move |state| state.retry_job(id)).await?;
-    found.filter(|job| is_seen(asker, workspace, job)).ok_or_else(|| absent(NO_JOB))
-}
-
-/// What the state of an environment says, or was told.
-async fn with_state<T: Send + 'static>(
-    engine: Arc<EngineSettings>,
-    ask: impl FnOnce(&mut tidegate_state::State) -> Result<T, StateError> + Send + 'static,
-) -> Result<T, ApiRefusal> {
-    let work = move || ask(&mut (engine.open_state)()?);
-    blocking(work).await?.map_err(|error| unreadable(&error))
 }
 
 /// Which entries were meant, for the audit log: of a text that was looked for only that there was one, for it may be of an event.
@@ -227,15 +208,6 @@ fn refuse_unnamed(selection: &EntrySelection) -> Result<(), ApiRefusal> {
         return Err(ApiRefusal::unprocessable("which-entries", detail, fix).in_field("entries"));
     }
     Ok(())
-}
-
-fn is_seen(asker: &Requester, workspace: &str, job: &RetryJob) -> bool {
-    asker.is_admin(workspace) || job.asked.asked_by == name_of(asker)
-}
-
-/// Who asks, as jobs keep it.
-fn name_of(asker: &Requester) -> String {
-    asker.acting().map_or_else(|| ADMIN_TOKEN.to_owned(), |acting| acting.person.to_string())
 }
 
 fn shown(job: RetryJob) -> ShownRetryJob {
@@ -271,7 +243,7 @@ impl SharedApi {
     }
 
     fn new_job(&self, asker: &Requester) -> NewRetryJob {
-        NewRetryJob { at_us: clock::now_us(), asked_by: name_of(asker), ..NewRetryJob::default() }
+        NewRetryJob { at_us: clock::now_us(), asked_by: asker.asked_by(), ..NewRetryJob::default() }
     }
 
     /// Begins a job, and tells whoever works on it. It is in the audit log before it begins.
@@ -284,7 +256,8 @@ impl SharedApi {
         self.note_done(asker, &asked.workspace, (action, detail)).await?;
         let AskedEntries { engine, filter, .. } = asked;
         let retries = Arc::clone(&engine.retries);
-        let begin = move |state: &mut tidegate_state::State| -> Result<Option<RetryJob>, StateError> {
+        let begin = move || -> Result<Option<RetryJob>, StateError> {
+            let mut state = (engine.open_state)()?;
             let matched = state.count_entries(&filter)?;
             let job = NewRetryJob { filter: entry_filter_text(&filter), matched, ..job };
             match state.begin_retry_job(&job)? {
@@ -292,7 +265,7 @@ impl SharedApi {
                 None => Ok(None),
             }
         };
-        let begun = with_state(engine, begin).await?;
+        let begun = blocking(begin).await?.map_err(|error| unreadable(&error))?;
         retries.notify_one();
         begun.map(shown).map(axum::Json).ok_or_else(|| {
             let (detail, fix) = ("too many jobs wait for their turn", "wait for some, or cancel them");
