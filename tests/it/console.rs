@@ -339,13 +339,19 @@ fn the_numbers_of_the_overview_are_those_of_the_events_that_came() {
     served.server.stop();
 }
 
-/// A page that is open in a browser: the connection, which has begun to answer.
-fn open_page(browser: &CookieJar, path: &str) -> TcpStream {
+/// The connection of a page that a browser has asked for.
+fn asked_page(browser: &CookieJar, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(&browser.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\n\r\n", browser.address, cookies.join("; "));
     stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// A page that is open in a browser: the connection, which has begun to answer.
+fn open_page(browser: &CookieJar, path: &str) -> TcpStream {
+    let mut stream = asked_page(browser, path);
     let mut begun = Vec::new();
     while !begun.windows(12).any(|window| window == b"retry: 5000\n") {
         let mut some = [0; 256];
@@ -376,6 +382,17 @@ fn however_many_pages_are_open_the_api_answers_and_one_more_page_asks_now_and_th
         let reply = crate::support::http::try_request(&served.server.admin, "HEAD", "/api/v1/tap", &headers, b"");
         reply.is_ok_and(|reply| reply.status == 200)
     });
+    served.server.stop();
+}
+
+#[test]
+fn a_page_that_is_opened_is_sent_what_is_so_now_and_not_only_what_changes_later() {
+    let served = ServedConsole::open();
+    let browser = served.signed_in("vera");
+    let mut lines = BufReader::new(asked_page(&browser, "/updates?of=syncs")).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "retry: 5000"));
+    let said = lines.find(|line| line.starts_with("event: ") || line.starts_with(": "));
+    assert_eq!(said.as_deref(), Some("event: content"), "the page was made before, and may be older");
     served.server.stop();
 }
 
