@@ -198,6 +198,30 @@ fn while_an_alert_is_muted_nobody_is_told_and_afterwards_what_still_fires() {
 }
 
 #[test]
+fn alertmanager_hears_while_an_alert_is_muted_that_it_still_fires() {
+    let people = people();
+    let (route, is_away) = breakable();
+    let origin = people.origin();
+    let text = format!(
+        "condition: sync_failing\nnotify:\n  prometheus: {{alertmanager: \"{origin}/am\", allow_private_hosts: [127.0.0.1]}}"
+    );
+    alert(&route.workspace, "crm", &text);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve_with(&["alerts_in_haste=return", "alerts_repeated_in_haste=return"]);
+    let admin = Admin::new(&server, &token);
+    is_away.store(true, Ordering::Relaxed);
+    send(&server, &[event("one", "u", json!({}))]);
+    until("it is told", || events(&admin, "crm").contains(&"told".to_owned()));
+    let muted = admin.post("/api/v1/alerts/crm/mute", &json!({}));
+    assert_eq!(muted.status, 200, "{}", muted.text());
+    let known = to(&people, "/am").len();
+    // What is said no more ends there by itself, and people would hear of a recovery. One may have been on its way.
+    until("it is said again", || to(&people, "/am").len() > known + 2);
+    assert_eq!(one(&admin, "crm")["state"], "muted");
+    server.stop();
+}
+
+#[test]
 fn a_channel_that_is_dead_keeps_nobody_else_from_being_told_and_its_messages_wait() {
     let people = people();
     let dead = Far::new(|_| Act::Hang);
