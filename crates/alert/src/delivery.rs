@@ -21,21 +21,30 @@ const ANSWER_BYTES_MAX: usize = 200;
 #[error("{0}")]
 pub struct UndeliveredMessage(String);
 
-/// Delivers a message to a channel, within half a minute.
+/// Delivers a message to a channel, within half a minute. Of several receivers some may not have got it: who, and why, is in the answer, without
+/// secrets of the channel.
 ///
 /// # Errors
 /// It has not arrived, or not all of it: it may be sent again, under the same id.
-pub async fn deliver(channel: &AlertChannel, message: &AlertMessage, now_us: i64) -> Result<(), UndeliveredMessage> {
+pub async fn deliver(
+    channel: &AlertChannel,
+    message: &AlertMessage,
+    now_us: i64,
+) -> Result<Option<String>, UndeliveredMessage> {
+    let said = |text: &str| harmless(&channel.without_secrets(text));
     let done = match &channel.kind {
         ChannelKind::Email(email) => {
             smtp::send(email, channel, message, now_us).await.map_err(|error| error.to_string())
         }
         kind => {
             let sent = timeout(ALL_MAX, over_http(channel, kind, message, now_us)).await;
-            sent.unwrap_or_else(|_| Err(format!("it has not taken all of it within {} s", ALL_MAX.as_secs())))
+            let sent =
+                sent.unwrap_or_else(|_| Err(format!("it has not taken all of it within {} s", ALL_MAX.as_secs())));
+            sent.map(|()| Vec::new())
         }
     };
-    done.map_err(|why| UndeliveredMessage(harmless(&channel.without_secrets(&why))))
+    let missed = done.map_err(|why| UndeliveredMessage(said(&why)))?;
+    Ok((!missed.is_empty()).then(|| said(&format!("the mail server takes no mail for {}", missed.join(", ")))))
 }
 
 async fn over_http(
