@@ -14,7 +14,7 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 /// All exchanges of a message.
 const ALL_MAX: Duration = Duration::from_secs(30);
 /// Of an answer that says no, this much is told.
-const ANSWER_BYTES_MAX: usize = 200;
+const ANSWER_CHARS_MAX: usize = 200;
 
 /// Why a message has not arrived. No secret of the channel is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,8 +68,9 @@ async fn over_http(
         let sent = client.send(request).await;
         let answer = sent.map_err(|error| error.to_string().replace("the destination", "the channel"))?;
         if !(200..300).contains(&answer.status) {
-            let body =
-                String::from_utf8_lossy(answer.body.get(..ANSWER_BYTES_MAX).unwrap_or(&answer.body)).into_owned();
+            // Before it is cut: of half a secret nobody would know that it is one.
+            let body = channel.without_secrets(&String::from_utf8_lossy(&answer.body));
+            let body: String = body.chars().take(ANSWER_CHARS_MAX).collect();
             return Err(format!("it answers {}: {body}", answer.status));
         }
     }
