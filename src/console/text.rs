@@ -105,15 +105,23 @@ pub(super) fn rate(events: i64, seconds: i64) -> String {
     if tenths >= 100 { count(tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
-/// How long ago a time was that is written as RFC 3339.
+/// How long ago a time was that is written as RFC 3339, or how long it is until then.
 pub(super) fn age(text: &str, now_us: i64) -> String {
     let Some(at_us) = time::parse(text) else { return short(text) };
     match now_us.saturating_sub(at_us) / 1_000_000 {
-        ..1 => "just now".to_owned(),
-        seconds @ 1..120 => format!("{seconds} s ago"),
-        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} d ago", seconds / 86_400),
+        // Clocks differ a little.
+        -5..1 => "just now".to_owned(),
+        seconds @ 1.. => format!("{} ago", length(seconds)),
+        seconds => format!("in {}", length(seconds.saturating_neg())),
+    }
+}
+
+fn length(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -173,5 +181,6 @@ mod tests {
         let at = time::parse("2026-01-01T00:00:00Z").unwrap();
         let age = |seconds: i64| age("2026-01-01T00:00:00Z", at + seconds * 1_000_000);
         assert_eq!([age(-5), age(5), age(600), age(7_200)], ["just now", "5 s ago", "10 min ago", "2 h ago"]);
+        assert_eq!([age(-30), age(-600), age(-900_000)], ["in 30 s", "in 10 min", "in 10 d"]);
     }
 }

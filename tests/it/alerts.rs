@@ -96,6 +96,8 @@ fn a_sync_that_fails_is_told_once_to_everybody_and_so_is_its_recovery() {
     is_away.store(true, Ordering::Relaxed);
     send(&server, &[event("one", "u", json!({}))]);
     is(&admin, "crm", "firing");
+    let activity = admin.get("/api/v1/activity");
+    assert_eq!(activity["syncs"][0]["failing"], true, "what is shown says so as well: {activity:#}");
     let paths = ["/hook", "/chat", "/duty", "/am/api/v2/alerts"];
     until("everybody is told", || paths.iter().all(|path| !to(&people, path).is_empty()) && mail.mails().len() == 1);
     is_away.store(false, Ordering::Relaxed);
