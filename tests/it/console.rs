@@ -266,6 +266,7 @@ fn a_viewer_is_shown_neither_values_nor_what_they_may_not_do() {
         assert!(page(&mut root, path).contains(what), "{path}");
         assert!(!page(&mut vera, path).contains(what), "{path}");
     }
+    assert!(page(&mut root, "/replay").contains("/replay/try") && !page(&mut vera, "/replay").contains("/replay/try"));
     assert!(page(&mut root, "/").contains("href=\"/audit\"") && !page(&mut vera, "/").contains("href=\"/audit\""));
     assert_eq!(vera.ask("GET", "/audit", &NONE).status, 403);
     // What a page does not show, its form does not do either.
@@ -328,6 +329,7 @@ fn the_numbers_of_the_overview_are_those_of_the_events_that_came() {
     let mut browser = served.signed_in("vera");
     let html = page(&mut browser, "/");
     assert!(html.contains("2 in 24 h") && html.contains("Nothing is failing"), "{html}");
+    assert!(html.contains(">expired</th>"), "every fate is there, so that they sum up: {html}");
     assert!(html.contains("<path class=\"line in\""), "{html}");
     let source = page(&mut browser, "/sources/web");
     assert!(source.contains("Events have come") && source.contains(&served.server.url()), "{source}");
