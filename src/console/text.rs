@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use tidegate_event::time;
+use tidegate_process::telemetry::harmless::{self, is_harmful};
 
 /// Characters of an event that a page shows.
 pub(super) const EVENT_CHARS_MAX: usize = 48 << 10;
@@ -34,11 +35,8 @@ pub(super) fn short(text: &str) -> String {
 }
 
 fn is_hidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t'))
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        )
+    // Two that nobody sees hold letters and emoji together.
+    is_harmful(c) && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// A value as text of several lines.
@@ -52,16 +50,7 @@ pub(super) fn pretty(value: &Value) -> String {
 
 /// A value as JSON that means the same and hides nothing: it may be put into a command.
 pub(super) fn plain_json(value: &Value) -> String {
-    let mut plain = String::new();
-    for c in value.to_string().chars() {
-        // In JSON these stand within texts alone.
-        if is_hidden(c) {
-            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
+    harmless::json(&value.to_string()).into_owned()
 }
 
 /// A value as text of one line.
@@ -160,6 +149,7 @@ mod tests {
     #[test]
     fn what_hides_or_turns_text_is_spelled_out() {
         assert_eq!(visible("a\u{202e}b\u{0}c\nd", 100), "a\\u{202e}b\\u{0000}c\nd");
+        assert_eq!(visible("a\u{ad}b\u{e0041}", 100), "a\\u{00ad}b\\u{e0041}", "what nobody sees is no part of a name");
         assert_eq!(visible("aaaaa", 2), "aa… (3 more characters)");
         assert_eq!(short("a\nb"), "a b");
         assert_eq!(visible("👩‍👧 naïve", 100), "👩‍👧 naïve", "letters of any language stay");
