@@ -100,6 +100,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const LOOK: Duration = Duration::from_secs(5);
 /// A page that is open asks again after this: whoever may not see it any more ends then.
 const OPEN_MAX: Duration = Duration::from_secs(600);
+/// A browser whose connection breaks asks again after so many milliseconds.
+const RETRY_MS: u64 = 5_000;
 /// A browser whose page finds no room to stay open asks again after so many milliseconds.
 const BUSY_RETRY_MS: u64 = 15_000;
 /// As `crate::api` knows answers that go on.
@@ -224,8 +226,8 @@ async fn content(request: &PageRequest, of: &str) -> Result<Markup, PageRefusal>
     }
 }
 
-/// The content of a page whenever it is another one: server-sent events, each with HTML as a text of JSON. Where as many answers go on as may, it is sent once,
-/// and the browser asks again now and then.
+/// The content of a page as it is now, and whenever it is another one: server-sent events, each with HTML as a text of JSON. Where as many answers go on as
+/// may, it is sent once, and the browser asks again now and then.
 async fn updates(request: PageRequest) -> Result<Response, PageRefusal> {
     let of = request.text("of").to_owned();
     let last = content(&request, &of).await?.into_string();
@@ -268,7 +270,9 @@ impl OpenPage {
         }
         if !self.has_begun {
             self.has_begun = true;
-            return Some((Ok(Bytes::from_static(b"retry: 5000\n\n")), self));
+            // What the browser shows may be older than this: the page was made before, or nobody has looked at it for a while.
+            let text = format!("retry: {RETRY_MS}\n\n{}", content_event(&self.last));
+            return Some((Ok(Bytes::from(text)), self));
         }
         tokio::time::sleep(LOOK).await;
         self.request.now_us = clock::now_us();

@@ -41,7 +41,7 @@ pub(super) fn sent_to(message: &WaitingMessage, alert: &str, channel: &str) -> b
 
 /// How an attempt went.
 enum SentMessage {
-    /// The title of what was told.
+    /// The title of what was told, and who of its receivers was not.
     Told(String),
     /// There is nobody any more whom to tell, or nothing: why.
     Nobody(&'static str),
@@ -163,7 +163,8 @@ async fn sent(environment: String, workspace: &Workspace, waiting: &WaitingMessa
     let id = format!("{}.{}", waiting.at_us, waiting.id);
     let message = AlertMessage { id, environment, rule, changes, is_test: false };
     match deliver(channel, &message, clock::now_us()).await {
-        Ok(()) => SentMessage::Told(message.title()),
+        Ok(None) => SentMessage::Told(message.title()),
+        Ok(Some(missed)) => SentMessage::Told(format!("{}; {missed}", message.title())),
         Err(error) => SentMessage::Failed(error.to_string()),
     }
 }

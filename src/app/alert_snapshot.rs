@@ -120,7 +120,8 @@ impl SnapshotParts<'_> {
             let report = reports.iter().find(|report| report.sync == *name);
             let destination = config.destination.0.clone();
             let pending = pending.iter().find(|count| count.sync == *name && count.events > 0);
-            let retried = || pending.and_then(retried);
+            // What a destination says may quote events, and is for those who may see them.
+            let retried = || pending.and_then(PendingCount::failure);
             let failure = report.and_then(|report| report.failure.clone()).or_else(retried);
             let oldest_pending = pending.filter(|_| needs.ages);
             let oldest_in_log = self.oldest_in_log(name, report, &starts);
@@ -204,11 +205,6 @@ impl SnapshotParts<'_> {
         });
         found.collect()
     }
-}
-
-/// That the destination does not take events. What it says may quote them, and is for those who may see them.
-fn retried(count: &PendingCount) -> Option<String> {
-    (count.refused > 0).then(|| format!("its destination does not take {} events, which are retried", count.refused))
 }
 
 /// The disk of a folder; none where nobody can tell.

@@ -162,6 +162,11 @@ fn between_looks() -> Duration {
     LOOK
 }
 
+fn between_repeats() -> i64 {
+    fail::fail_point!("alerts_repeated_in_haste", |_| 0);
+    REPEATED_US
+}
+
 /// Tells Alertmanager what fires, which otherwise takes it for over.
 async fn repeat(messages: Vec<(AlertChannel, AlertMessage)>) {
     for (channel, message) in messages {
@@ -184,7 +189,8 @@ async fn tested(environment: &str, workspace: &Workspace, alert: &str) -> Option
 
 async fn tested_channel(channel: &AlertChannel, message: &AlertMessage) -> TestedChannel {
     let begun = Instant::now();
-    let error = deliver(channel, message, clock::now_us()).await.err().map(|error| error.to_string());
+    // Whoever tries it wants to know of everybody who is not told.
+    let error = deliver(channel, message, clock::now_us()).await.unwrap_or_else(|error| Some(error.to_string()));
     TestedChannel {
         channel: channel.name.clone(),
         kind: channel.kind.word().to_owned(),
@@ -321,19 +327,20 @@ impl AlertEvaluator {
         Ok(())
     }
 
-    /// What fires and was told, for Alertmanager, when it is time to say so again.
+    /// What fires and was told, for Alertmanager, when it is time to say so again. A mute changes nothing of that: what is said no more is over there, and
+    /// people would be told of a recovery that is none.
     fn repeated(
         &mut self,
         rules: &[LookedRule],
         memories: &BTreeMap<String, AlertMemory>,
         now_us: i64,
     ) -> Vec<(AlertChannel, AlertMessage)> {
-        if now_us.saturating_sub(self.repeated_us) < REPEATED_US {
+        if now_us.saturating_sub(self.repeated_us) < between_repeats() {
             return Vec::new();
         }
         self.repeated_us = now_us;
         let mut messages = Vec::new();
-        for LookedRule { rule, channels, .. } in rules.iter().filter(|looked| !looked.is_muted) {
+        for LookedRule { rule, channels, .. } in rules {
             let mut to = channels.iter().filter(|one| matches!(one.kind, ChannelKind::Alertmanager { .. })).peekable();
             let objects = memories.get(&rule.name).into_iter().flat_map(|memory| &memory.objects);
             let changes: Vec<AlertChange> = objects

@@ -74,7 +74,8 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
 async fn page(request: &PageRequest, said: Option<SaidOfAlert<'_>>) -> Result<Response, PageRefusal> {
     let content = content(request, said.as_ref()).await?;
     let command = "tidegate alert list".to_owned();
-    let updates = Some("alerts".to_owned());
+    // What is said of a form, and what was written into it, stands until the page is loaded again.
+    let updates = said.is_none().then(|| "alerts".to_owned());
     let problem = said.and_then(|said| said.form.problem);
     Ok(ConsolePage { title: "Alerts", at: "/alerts", command, updates, content }.show_after(problem, request))
 }

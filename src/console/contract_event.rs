@@ -18,7 +18,7 @@ use super::contract_parts::{ArrivedEvent, PartPlace, events_of, is_older_layout,
 use super::form_answer::FormAnswer;
 use super::form_fields::{FormProblems, WrongField};
 use super::layout::{ConsolePage, go_to};
-use super::objects::managed;
+use super::objects::{as_asked, managed};
 use super::text::{amount, count, moment_or, pretty, short};
 
 const EVENT: &str = "event";
@@ -107,7 +107,7 @@ pub(super) async fn update(
     Path((domain, event)): Path<(String, String)>,
     PageForm { request, fields }: PageForm,
 ) -> Result<Response, PageRefusal> {
-    let object = found(&request, &domain, &event).await?;
+    let object = as_asked(found(&request, &domain, &event).await?, &fields);
     let mut form = EventForm::of(&object.spec);
     form.write(&fields);
     let answer = match fields.text("do") {

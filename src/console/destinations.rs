@@ -20,7 +20,7 @@ use super::form_fields::{
     new_secrets, write_references, written_settings,
 };
 use super::layout::{ConsolePage, go_to};
-use super::objects::{managed, pause_form, state};
+use super::objects::{as_asked, managed, pause_form, state};
 use super::text::{amount, moment, moment_or, pretty, short, visible};
 
 const OBJECTS_MAX: &str = "1000";
@@ -297,7 +297,7 @@ pub(super) async fn update(
     Path(name): Path<String>,
     PageForm { request, mut fields }: PageForm,
 ) -> Result<Response, PageRefusal> {
-    let object: ShownObject = request.ask(&place(path::OBJECT, &name), &[]).await?;
+    let object = as_asked(request.ask(&place(path::OBJECT, &name), &[]).await?, &fields);
     let form = DestinationForm::of(&request, object.spec["kind"].as_str().unwrap_or_default(), plugin_of(&object.spec));
     let form = form.await?.ok_or_else(PageRefusal::absent)?;
     let answer = match form.written(&name, &fields, &object.spec) {

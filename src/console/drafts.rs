@@ -92,12 +92,14 @@ async fn page(request: &PageRequest, id: &str, form: FormState<'_>) -> Result<Re
                 }
             }
         }
-        @if is_open {
+        @if is_open && request.may_change() {
             form.fields method="post" action=(at("approve")) data-confirm="Make this change now?" {
                 (form.text("drain", "What waits for these syncs that end by it is delivered first", "names with spaces between"))
                 (form.text("abandon", "What waits for these is given up", "names with spaces between"))
                 button type="submit" { "Approve" }
             }
+        }
+        @if is_open && request.may_propose_or_change() {
             form.action method="post" action=(at("close")) { button type="submit" { "Decline, or take it back" } }
         }
         p { a href=(request.to("/drafts", &[])) { "Back to the drafts" } }

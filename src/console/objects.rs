@@ -7,7 +7,7 @@ use serde_json::json;
 use tidegate_api_types::object::{ChangeDone, ShownObject};
 use tidegate_api_types::path;
 
-use super::ask::{PageForm, PageRefusal, PageRequest, segment};
+use super::ask::{PageForm, PagePairs, PageRefusal, PageRequest, segment};
 use super::layout::go_to;
 use super::text::short;
 
@@ -26,6 +26,13 @@ pub(super) fn managed(object: &ShownObject) -> Option<Markup> {
             @if by.drifted { " It was changed by other means since the file was read." }
         }
     })
+}
+
+/// The object for a form that comes back: of the revision that the form was made from. With that of now the next save would undo what somebody else
+/// has changed meanwhile.
+pub(super) fn as_asked(object: ShownObject, fields: &PagePairs) -> ShownObject {
+    let revision = fields.get("revision").and_then(|revision| revision.parse().ok()).unwrap_or(object.revision);
+    ShownObject { revision, ..object }
 }
 
 /// Whether it is paused, and by whom.

@@ -180,7 +180,7 @@ fn disk_left(disk: Option<&DiskActivity>) -> Markup {
 /// What became of the events of each source and each sync.
 fn fates(activity: &ShownActivity, hours: &PlotHours) -> Markup {
     type Fate = (&'static str, fn(&FateNumbers) -> i64);
-    let columns: [Fate; 9] = [
+    let columns: [Fate; 10] = [
         ("came", |counts| counts.came),
         ("delivered", delivered),
         ("went on", |counts| counts.went_on),
@@ -188,6 +188,7 @@ fn fates(activity: &ShownActivity, hours: &PlotHours) -> Markup {
         ("dropped", |counts| counts.dropped),
         ("duplicate", |counts| counts.duplicate),
         ("suppressed", |counts| counts.suppressed),
+        ("expired", |counts| counts.expired),
         ("pending", |counts| counts.pending),
         ("quarantined", |counts| counts.quarantined),
     ];

@@ -42,7 +42,9 @@ async fn page(request: &PageRequest, form: FormState<'_>) -> Result<Response, Pa
             h2 { "Give events to a sync once more" }
             p.quiet { "The sync goes on meanwhile. A warehouse that knows events by their ids has none twice; a stream or a tool gets them again, under their ids." }
             (form.top(&FIELDS))
-            @if all.objects.is_empty() {
+            @if !request.may_change() {
+                p.notice { "It takes a role that may replay events." }
+            } @else if all.objects.is_empty() {
                 p { "There is no sync here that you may see." }
             } @else {
                 form.fields method="post" action=(request.to("/replay/try", &[])) {

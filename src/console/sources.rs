@@ -82,7 +82,7 @@ pub(super) async fn body(request: &PageRequest, name: &str) -> Result<Markup, Pa
     Ok(html! {
         p { (kind_of(&object)) " · " (state(&object)) " · changed " (moment(&object.updated_at, request.now_us)) @if let Some(file) = object.managed_by.as_ref().and_then(|by| by.file.as_deref()) { " · " code { (short(file)) } } }
         (pause_form(request, &object, None))
-        @if came > 0 || sent > 0 {
+        @if came > 0 || sent > 0 || found.totals.accepted > 0 {
             p.good role="status" { "Events have come: " (count(came)) " in the last 24 h. " a href=(request.to("/live", &[("source", object.name.as_str())])) { "Watch them pass" } }
         } @else {
             p.waiting role="status" { "Waiting for your first event …" }

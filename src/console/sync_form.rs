@@ -13,7 +13,7 @@ use super::ask::{PageForm, PagePairs, PageRefusal, PageRequest, segment};
 use super::form_answer::FormAnswer;
 use super::form_fields::{FormProblems, WrongField};
 use super::layout::{ConsolePage, go_to};
-use super::objects::{managed, pause_form};
+use super::objects::{as_asked, managed, pause_form};
 use super::syncs::{progress, sync_state};
 use super::text::{moment, pretty, short};
 
@@ -322,7 +322,7 @@ pub(super) async fn update(
     Path(name): Path<String>,
     PageForm { request, fields }: PageForm,
 ) -> Result<Response, PageRefusal> {
-    let object: ShownObject = request.ask(&place(path::OBJECT, &name), &[]).await?;
+    let object = as_asked(request.ask(&place(path::OBJECT, &name), &[]).await?, &fields);
     let mut form = SyncForm::of(&request, &object.name, object.spec.clone()).await?;
     let wrong = form.write(&fields);
     let answer = match wrong.is_empty() {

@@ -51,7 +51,7 @@ pub(super) async fn body(request: &PageRequest) -> Result<Markup, PageRefusal> {
                     @if let Some(why) = behind(ObjectRefKind::Sync, &object.name) { p.problem { bdi { (visible(why, FAILURE_CHARS_MAX)) } } }
                     @if let Some(sync) = of_name(&object.name) { (progress(sync, request)) }
                     (pause_form(request, object, Some("list")))
-                    p { a href=(request.to("/replay", &[("sync", object.name.as_str())])) { "Replay events to it" } }
+                    @if request.may_change() { p { a href=(request.to("/replay", &[("sync", object.name.as_str())])) { "Replay events to it" } } }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use tidegate_event::time;
+use tidegate_process::telemetry::harmless::{self, is_harmful};
 
 /// Characters of an event that a page shows.
 pub(super) const EVENT_CHARS_MAX: usize = 48 << 10;
@@ -34,11 +35,8 @@ pub(super) fn short(text: &str) -> String {
 }
 
 fn is_hidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t'))
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        )
+    // Two that nobody sees hold letters and emoji together.
+    is_harmful(c) && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// A value as text of several lines.
@@ -52,16 +50,7 @@ pub(super) fn pretty(value: &Value) -> String {
 
 /// A value as JSON that means the same and hides nothing: it may be put into a command.
 pub(super) fn plain_json(value: &Value) -> String {
-    let mut plain = String::new();
-    for c in value.to_string().chars() {
-        // In JSON these stand within texts alone.
-        if is_hidden(c) {
-            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
+    harmless::json(&value.to_string()).into_owned()
 }
 
 /// A value as text of one line.
@@ -105,15 +94,23 @@ pub(super) fn rate(events: i64, seconds: i64) -> String {
     if tenths >= 100 { count(tenths / 10) } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
-/// How long ago a time was that is written as RFC 3339.
+/// How long ago a time was that is written as RFC 3339, or how long it is until then.
 pub(super) fn age(text: &str, now_us: i64) -> String {
     let Some(at_us) = time::parse(text) else { return short(text) };
     match now_us.saturating_sub(at_us) / 1_000_000 {
-        ..1 => "just now".to_owned(),
-        seconds @ 1..120 => format!("{seconds} s ago"),
-        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        seconds => format!("{} d ago", seconds / 86_400),
+        // Clocks differ a little.
+        -5..1 => "just now".to_owned(),
+        seconds @ 1.. => format!("{} ago", length(seconds)),
+        seconds => format!("in {}", length(seconds.saturating_neg())),
+    }
+}
+
+fn length(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -152,6 +149,7 @@ mod tests {
     #[test]
     fn what_hides_or_turns_text_is_spelled_out() {
         assert_eq!(visible("a\u{202e}b\u{0}c\nd", 100), "a\\u{202e}b\\u{0000}c\nd");
+        assert_eq!(visible("a\u{ad}b\u{e0041}", 100), "a\\u{00ad}b\\u{e0041}", "what nobody sees is no part of a name");
         assert_eq!(visible("aaaaa", 2), "aa… (3 more characters)");
         assert_eq!(short("a\nb"), "a b");
         assert_eq!(visible("👩‍👧 naïve", 100), "👩‍👧 naïve", "letters of any language stay");
@@ -173,5 +171,6 @@ mod tests {
         let at = time::parse("2026-01-01T00:00:00Z").unwrap();
         let age = |seconds: i64| age("2026-01-01T00:00:00Z", at + seconds * 1_000_000);
         assert_eq!([age(-5), age(5), age(600), age(7_200)], ["just now", "5 s ago", "10 min ago", "2 h ago"]);
+        assert_eq!([age(-30), age(-600), age(-900_000)], ["in 30 s", "in 10 min", "in 10 d"]);
     }
 }

@@ -96,6 +96,8 @@ fn a_sync_that_fails_is_told_once_to_everybody_and_so_is_its_recovery() {
     is_away.store(true, Ordering::Relaxed);
     send(&server, &[event("one", "u", json!({}))]);
     is(&admin, "crm", "firing");
+    let activity = admin.get("/api/v1/activity");
+    assert_eq!(activity["syncs"][0]["failing"], true, "what is shown says so as well: {activity:#}");
     let paths = ["/hook", "/chat", "/duty", "/am/api/v2/alerts"];
     until("everybody is told", || paths.iter().all(|path| !to(&people, path).is_empty()) && mail.mails().len() == 1);
     is_away.store(false, Ordering::Relaxed);
@@ -194,6 +196,30 @@ fn while_an_alert_is_muted_nobody_is_told_and_afterwards_what_still_fires() {
     assert_eq!(statuses(&people, "/by-hand"), ["firing"]);
     assert!(to(&people, "/by-file").is_empty(), "its file says that nobody is told");
     until("it is in the history", || events(&admin, "crm") == ["muted", "firing", "unmuted", "told"]);
+    server.stop();
+}
+
+#[test]
+fn alertmanager_hears_while_an_alert_is_muted_that_it_still_fires() {
+    let people = people();
+    let (route, is_away) = breakable();
+    let origin = people.origin();
+    let text = format!(
+        "condition: sync_failing\nnotify:\n  prometheus: {{alertmanager: \"{origin}/am\", allow_private_hosts: [127.0.0.1]}}"
+    );
+    alert(&route.workspace, "crm", &text);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve_with(&["alerts_in_haste=return", "alerts_repeated_in_haste=return"]);
+    let admin = Admin::new(&server, &token);
+    is_away.store(true, Ordering::Relaxed);
+    send(&server, &[event("one", "u", json!({}))]);
+    until("it is told", || events(&admin, "crm").contains(&"told".to_owned()));
+    let muted = admin.post("/api/v1/alerts/crm/mute", &json!({}));
+    assert_eq!(muted.status, 200, "{}", muted.text());
+    let known = to(&people, "/am").len();
+    // What is said no more ends there by itself, and people would hear of a recovery. One may have been on its way.
+    until("it is said again", || to(&people, "/am").len() > known + 2);
+    assert_eq!(one(&admin, "crm")["state"], "muted");
     server.stop();
 }
 

@@ -266,6 +266,7 @@ fn a_viewer_is_shown_neither_values_nor_what_they_may_not_do() {
         assert!(page(&mut root, path).contains(what), "{path}");
         assert!(!page(&mut vera, path).contains(what), "{path}");
     }
+    assert!(page(&mut root, "/replay").contains("/replay/try") && !page(&mut vera, "/replay").contains("/replay/try"));
     assert!(page(&mut root, "/").contains("href=\"/audit\"") && !page(&mut vera, "/").contains("href=\"/audit\""));
     assert_eq!(vera.ask("GET", "/audit", &NONE).status, 403);
     // What a page does not show, its form does not do either.
@@ -328,6 +329,7 @@ fn the_numbers_of_the_overview_are_those_of_the_events_that_came() {
     let mut browser = served.signed_in("vera");
     let html = page(&mut browser, "/");
     assert!(html.contains("2 in 24 h") && html.contains("Nothing is failing"), "{html}");
+    assert!(html.contains(">expired</th>"), "every fate is there, so that they sum up: {html}");
     assert!(html.contains("<path class=\"line in\""), "{html}");
     let source = page(&mut browser, "/sources/web");
     assert!(source.contains("Events have come") && source.contains(&served.server.url()), "{source}");
@@ -339,13 +341,19 @@ fn the_numbers_of_the_overview_are_those_of_the_events_that_came() {
     served.server.stop();
 }
 
-/// A page that is open in a browser: the connection, which has begun to answer.
-fn open_page(browser: &CookieJar, path: &str) -> TcpStream {
+/// The connection of a page that a browser has asked for.
+fn asked_page(browser: &CookieJar, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(&browser.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\n\r\n", browser.address, cookies.join("; "));
     stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+/// A page that is open in a browser: the connection, which has begun to answer.
+fn open_page(browser: &CookieJar, path: &str) -> TcpStream {
+    let mut stream = asked_page(browser, path);
     let mut begun = Vec::new();
     while !begun.windows(12).any(|window| window == b"retry: 5000\n") {
         let mut some = [0; 256];
@@ -376,6 +384,17 @@ fn however_many_pages_are_open_the_api_answers_and_one_more_page_asks_now_and_th
         let reply = crate::support::http::try_request(&served.server.admin, "HEAD", "/api/v1/tap", &headers, b"");
         reply.is_ok_and(|reply| reply.status == 200)
     });
+    served.server.stop();
+}
+
+#[test]
+fn a_page_that_is_opened_is_sent_what_is_so_now_and_not_only_what_changes_later() {
+    let served = ServedConsole::open();
+    let browser = served.signed_in("vera");
+    let mut lines = BufReader::new(asked_page(&browser, "/updates?of=syncs")).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "retry: 5000"));
+    let said = lines.find(|line| line.starts_with("event: ") || line.starts_with(": "));
+    assert_eq!(said.as_deref(), Some("event: content"), "the page was made before, and may be older");
     served.server.stop();
 }
 

@@ -100,13 +100,10 @@ impl AlertChannel {
             ChannelKind::Slack { url } => vec![url.as_str(), behind_host(url)],
             ChannelKind::PagerDuty { routing_key, .. } => vec![routing_key.as_str()],
             ChannelKind::Webhook { url, headers, signing_secret } => {
-                let headers = headers.iter().map(|(_, value)| value.as_str());
                 let address = [url.as_str(), behind_host(url)];
-                headers.chain(signing_secret.as_deref()).chain(address).collect()
+                of_headers(headers).chain(signing_secret.as_deref()).chain(address).collect()
             }
-            ChannelKind::Alertmanager { url, headers } => {
-                headers.iter().map(|(_, value)| value.as_str()).chain([url.as_str()]).collect()
-            }
+            ChannelKind::Alertmanager { url, headers } => of_headers(headers).chain([url.as_str()]).collect(),
             ChannelKind::Email(email) => email.login.iter().map(|(_, password)| password.as_str()).collect(),
         }
     }
@@ -120,6 +117,14 @@ impl AlertChannel {
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "(secret)"))
     }
+}
+
+/// The values of headers, and what stands in each behind its first word: of `Bearer TOKEN` it is the token that a far side repeats.
+fn of_headers(headers: &[(String, String)]) -> impl Iterator<Item = &str> {
+    headers.iter().flat_map(|(_, value)| {
+        let behind = value.split_once(' ').map(|(_, behind)| behind.trim());
+        behind.into_iter().chain([value.as_str()])
+    })
 }
 
 /// The path and the query of an address.
@@ -140,6 +145,9 @@ mod tests {
         let said = slack
             .without_secrets("could not reach https://hooks.example/services/T0/B0/s3cr3t: no /services/T0/B0/s3cr3t");
         assert_eq!(said, "could not reach (secret): no /(secret)");
+        let headers = vec![("authorization".to_owned(), "Bearer s3cr3t-token".to_owned())];
+        let hook = channel(ChannelKind::Alertmanager { url: "http://far.example".to_owned(), headers });
+        assert_eq!(hook.without_secrets("401: no such token s3cr3t-token"), "401: no such token (secret)");
         let email = AlertEmail {
             host: "mail.example".to_owned(),
             port: 587,

@@ -62,9 +62,12 @@ pub struct ObjectMemory {
     pub text: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<CountMark>,
-    /// What was counted last, and when it was another number last.
+    /// What was counted last, and when it was another number last; times in which that is no matter are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub moved: Option<(u64, i64)>,
+    /// When somebody looked last, where it was no matter then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excused_us: Option<i64>,
 }
 
 /// How all objects of a rule are.
@@ -98,6 +101,7 @@ impl AlertMemory {
             }
             one.marks.iter_mut().for_each(|mark| mark.at_us = later(mark.at_us));
             one.moved = one.moved.map(|(count, at_us)| (count, later(at_us)));
+            one.excused_us = one.excused_us.map(later);
         }
         shifted
     }
@@ -119,14 +123,15 @@ impl ObjectMemory {
         (now.part - base.part, now.all - base.all)
     }
 
-    /// When a count was another one last.
-    pub(crate) fn moved_at(&mut self, count: u64, now_us: i64) -> i64 {
-        match self.moved {
-            Some((known, at_us)) if known == count => at_us,
-            _ => {
-                self.moved = Some((count, now_us));
-                now_us
-            }
-        }
+    /// Since when a count is the same, without the time in which that was no matter; `is_excused` says that it is none now.
+    pub(crate) fn same_since(&mut self, count: u64, now_us: i64, is_excused: bool) -> i64 {
+        let excused_us = self.excused_us.map_or(0, |looked_us| now_us.saturating_sub(looked_us).max(0));
+        let since_us = match self.moved {
+            Some((known, at_us)) if known == count => at_us.saturating_add(excused_us).min(now_us),
+            _ => now_us,
+        };
+        self.moved = Some((count, since_us));
+        self.excused_us = is_excused.then_some(now_us);
+        since_us
     }
 }

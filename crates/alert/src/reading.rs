@@ -190,16 +190,17 @@ fn spiked(source: &SourceSeen, now_us: i64, (percent, events_min): (u64, u64)) -
 }
 
 fn silent(source: &SourceSeen, now_us: i64, (window_us, memory): (i64, &mut ObjectMemory)) -> AlertReading {
-    let since_us = memory.moved_at(source.accepted, now_us);
-    let quiet_us = now_us.saturating_sub(since_us);
-    if source.accepted == 0 || source.is_paused {
-        return AlertReading::of(false, "it has had no events yet, or is paused".to_owned());
-    }
     // A source that has never had events at this time of the week may be silent.
     let hour = AlertSnapshot::hour(now_us);
     let known: Vec<i64> =
         AlertSnapshot::same_hours(hour).filter(|hour| source.first_hour.is_some_and(|first| *hour >= first)).collect();
     let is_usual = !known.is_empty() && known.iter().all(|hour| source.hours.get(hour).copied().unwrap_or(0) == 0);
+    // Such a time counts for nothing afterwards either: else it would be silent for too long with the first minute of the day.
+    let since_us = memory.same_since(source.accepted, now_us, is_usual || source.is_paused);
+    let quiet_us = now_us.saturating_sub(since_us);
+    if source.accepted == 0 || source.is_paused {
+        return AlertReading::of(false, "it has had no events yet, or is paused".to_owned());
+    }
     let text = format!("no event for {}; {} without are too long", length(quiet_us), length(window_us));
     AlertReading::of(quiet_us >= window_us && !is_usual, text)
 }
@@ -282,6 +283,30 @@ mod tests {
             silent(&seen, now_us, (HOUR_US / 2, &mut memory)).holds
         };
         assert_eq!([holds(&[0, 0]), holds(&[0, 3]), holds(&[])], [Some(false), Some(true), Some(true)]);
+    }
+
+    #[test]
+    fn a_time_in_which_a_source_may_be_silent_counts_for_nothing_afterwards() {
+        let (night, minute_us) = (10_000, HOUR_US / 60);
+        let mut seen = source(&[0, 0], 5, night);
+        seen.hours.extend(AlertSnapshot::same_hours(night + 1).map(|hour| (hour, 9)));
+        // The last event came ten minutes before the night.
+        let moved = Some((5, night * HOUR_US - 10 * minute_us));
+        let mut memory = ObjectMemory { moved, ..ObjectMemory::default() };
+        let holds = |seen: &SourceSeen, minutes: i64, memory: &mut ObjectMemory| {
+            silent(seen, night * HOUR_US + minutes * minute_us, (HOUR_US / 2, memory)).holds
+        };
+        for minutes in [0, 30, 59, 60, 79] {
+            assert_eq!(holds(&seen, minutes, &mut memory), Some(false), "{minutes}");
+        }
+        assert_eq!(holds(&seen, 80, &mut memory), Some(true), "ten minutes in the evening, twenty in the morning");
+        // And so does the time in which it was paused.
+        seen.is_paused = true;
+        let moved = Some((5, night * HOUR_US + 50 * minute_us));
+        let mut memory = ObjectMemory { moved, ..ObjectMemory::default() };
+        assert_eq!([60, 110].map(|minutes| holds(&seen, minutes, &mut memory)), [Some(false); 2]);
+        seen.is_paused = false;
+        assert_eq!([111, 119].map(|minutes| holds(&seen, minutes, &mut memory)), [Some(false); 2]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(crate) enum SmtpError {
     Tls(String),
     #[error("the mail server answers {said} to {what}")]
     Refused { what: &'static str, said: String },
+    #[error("the mail server takes no mail for {refused}")]
+    Receivers { refused: String },
     #[error("the mail server says something that is no SMTP")]
     Strange,
     #[error("the mail server has not taken it within {} s", TIME_MAX.as_secs())]
@@ -60,18 +62,18 @@ trait MailStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> MailStream for S {}
 
-/// Hands a message over.
+/// Hands a message over. Of several receivers some may be refused: who, and why, is in the answer.
 pub(crate) async fn send(
     email: &AlertEmail,
     channel: &AlertChannel,
     message: &AlertMessage,
     now_us: i64,
-) -> Result<(), SmtpError> {
+) -> Result<Vec<String>, SmtpError> {
     let taken = timeout(TIME_MAX, exchange(email, channel, message, now_us)).await;
-    let mut session = taken.unwrap_or(Err(SmtpError::Slow))?;
+    let (mut session, refused) = taken.unwrap_or(Err(SmtpError::Slow))?;
     // It is taken; whether the server says farewell is its own affair.
     let _ = timeout(FAREWELL_MAX, session.say("QUIT", "QUIT", &[221])).await;
-    Ok(())
+    Ok(refused)
 }
 
 async fn exchange(
@@ -79,7 +81,7 @@ async fn exchange(
     channel: &AlertChannel,
     message: &AlertMessage,
     now_us: i64,
-) -> Result<MailSession, SmtpError> {
+) -> Result<(MailSession, Vec<String>), SmtpError> {
     let plain = connect(email, channel).await?;
     let mut session = match email.tls {
         SmtpTls::Implicit => {
@@ -114,13 +116,22 @@ async fn exchange(
         })?;
     }
     session.say("MAIL FROM", &format!("MAIL FROM:<{}>", email.from), &[250]).await?;
+    let mut refused = Vec::new();
     for to in &email.to {
-        session.say("RCPT TO", &format!("RCPT TO:<{to}>"), &[250, 251]).await?;
+        match session.say("RCPT TO", &format!("RCPT TO:<{to}>"), &[250, 251]).await {
+            Ok(()) => {}
+            // Somebody whom the server does not know any more keeps nobody else from being told.
+            Err(SmtpError::Refused { said, .. }) => refused.push(format!("{to} ({said})")),
+            Err(error) => return Err(error),
+        }
+    }
+    if refused.len() == email.to.len() {
+        return Err(SmtpError::Receivers { refused: refused.join(", ") });
     }
     session.say("DATA", "DATA", &[354]).await?;
     // A body in base64 has no line that begins with a dot.
     session.say("the message", &format!("{}\r\n.", mail(email, message, now_us)), &[250]).await?;
-    Ok(session)
+    Ok((session, refused))
 }
 
 async fn connect(email: &AlertEmail, channel: &AlertChannel) -> Result<TcpStream, SmtpError> {
@@ -262,7 +273,7 @@ mod tests {
     use super::*;
     use crate::rule::{AlertCondition, AlertRule};
 
-    /// A mail server that takes everything, repeats a login that it does not want, and says no farewell.
+    /// A mail server that takes everything but mail for somebody who is gone, repeats a login that it does not want, and says no farewell.
     async fn hung(listener: tokio::net::TcpListener, wants_logins: bool) {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"220 here\r\n").await.unwrap();
@@ -277,6 +288,7 @@ mod tests {
             let reply = match line.as_str() {
                 "QUIT\r\n" => continue,
                 "DATA\r\n" => "354 go on\r\n".to_owned(),
+                to if to.starts_with("RCPT TO:<gone") => "550 5.1.1 no such user\r\n".to_owned(),
                 login if login.starts_with("AUTH") && !wants_logins => format!("535 no {login}"),
                 login if login.starts_with("AUTH") => "235 in\r\n".to_owned(),
                 _ => "250 fine\r\n".to_owned(),
@@ -308,10 +320,46 @@ mod tests {
             let message = AlertMessage::test("7".to_owned(), "default", &rule, 0);
             let sent = send(&email, &channel, &message, 0).await.map_err(|error| error.to_string());
             if wants_logins {
-                assert_eq!(sent, Ok(()));
+                assert_eq!(sent, Ok(Vec::new()));
             } else {
                 let error = sent.unwrap_err();
                 assert!(error.contains("535 no AUTH PLAIN (secret)"), "{error}");
+            }
+            server.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_not_known_to_a_mail_server_keeps_nobody_else_from_being_told() {
+        for (to, wanted) in [
+            (
+                vec!["gone@example.com", "b@example.com"],
+                Ok(vec!["gone@example.com (550 5.1.1 no such user)".to_owned()]),
+            ),
+            (vec!["gone@example.com"], Err("takes no mail for gone@example.com (550 5.1.1 no such user)")),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let email = AlertEmail {
+                host: "127.0.0.1".to_owned(),
+                port: listener.local_addr().unwrap().port(),
+                tls: SmtpTls::None,
+                login: None,
+                from: "a@example.com".to_owned(),
+                to: to.into_iter().map(str::to_owned).collect(),
+            };
+            let server = tokio::spawn(hung(listener, true));
+            let channel = AlertChannel {
+                name: "mail".to_owned(),
+                kind: crate::channel::ChannelKind::Email(email.clone()),
+                private_hosts: vec!["127.0.0.1".to_owned()],
+                ca_file: None,
+            };
+            let rule = AlertRule::new("late", AlertCondition::Conservation);
+            let message = AlertMessage::test("7".to_owned(), "default", &rule, 0);
+            let sent = send(&email, &channel, &message, 0).await.map_err(|error| error.to_string());
+            match wanted {
+                Ok(refused) => assert_eq!(sent, Ok(refused)),
+                Err(why) => assert!(sent.is_err_and(|said| said.contains(why)), "{why}"),
             }
             server.abort();
         }

@@ -95,7 +95,7 @@ pub struct SyncActivity {
     pub pending_since: Option<String>,
     /// The last delivery.
     pub delivered_at: Option<String>,
-    /// It is trying again what has failed.
+    /// It is trying again what has failed, or what its destination does not take.
     pub failing: bool,
     /// What has failed; none where events are masked, for it may quote them.
     pub failure: Option<String>,

@@ -174,7 +174,8 @@
     if (settings.consent !== 'hold') memory = {}
     canKeep = false
     queue = []
-    save()
+    // What pages that are gone have left waits as well.
+    for (const name of queues()) store(name, null)
     askCookies('clear')
   }
 
@@ -213,7 +214,8 @@
       context: { ...context(), ...more },
     }
     if (isAllowed()) enqueue(event)
-    else if (settings.consent === 'hold' && held.push(event) > HELD_MAX) held.shift()
+    // As it is now: what cannot be sent is said here, and costs no other.
+    else if (settings.consent === 'hold' && held.push(JSON.parse(JSON.stringify(event))) > HELD_MAX) held.shift()
   }
 
   function enqueue(event) {
@@ -244,16 +246,20 @@
     })
   }
 
+  /** The queues of all pages of the site. */
+  function queues() {
+    try {
+      return Object.keys(localStorage).filter((name) => name.startsWith(QUEUE))
+    } catch {
+      return []
+    }
+  }
+
   /** Takes over what pages that are gone have left. What two take over counts once, by its messageId. */
   function adopt() {
-    let names = []
-    try {
-      names = Object.keys(localStorage).filter((name) => name.startsWith(QUEUE) && name !== QUEUE + tab)
-    } catch {
-      return
-    }
     const now = Date.now()
-    for (const name of names) {
+    for (const name of queues()) {
+      if (name === QUEUE + tab) continue
       try {
         const left = JSON.parse(stored(name))
         if (now - left.at < LEFT_MS) continue

@@ -186,6 +186,30 @@ for (const [consent, wanted] of [['hold', ['A', 'B', 'C']], ['drop', ['C']]]) {
   })
 }
 
+test('a refusal deletes what pages that are gone have left, and an event that cannot be sent costs no other that is held', async () => {
+  const kept = {}
+  const gone = page({ kept, answer: () => new Error('no network') })
+  gone.sdk.load('KEY', { flushMs: 1 })
+  gone.sdk.track('A')
+  await pause(TURNS_MS)
+  gone.isGone = true
+  assert.equal(queues(kept).length, 1)
+  const next = page({ kept })
+  next.sdk.load('KEY', { consent: 'hold', flushMs: 1 })
+  next.sdk.consent({ analytics: false })
+  assert.deepEqual(queues(kept), [], 'nobody has said goodbye for it')
+  const properties = { step: { n: 1 } }
+  next.sdk.track('B', properties)
+  properties.step.n = 2
+  next.sdk.track('C', { n: 1n })
+  next.sdk.track('D')
+  next.sdk.consent({ analytics: true })
+  await pause(TURNS_MS)
+  assert.deepEqual(names(next), ['B', 'D'])
+  assert.equal(events(next)[0].properties.step.n, 1)
+  assert.equal(next.said.length, 1)
+})
+
 test('calls wait for the cookies that the server brings back', async () => {
   const jar = {}
   const answer = (url) => {

@@ -54,6 +54,14 @@ pub struct PendingCount {
     pub refused: u64,
 }
 
+impl PendingCount {
+    /// That the destination does not take events, in words: they are tried again, and nothing in the sync's own report says so.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        (self.refused > 0).then(|| format!("its destination does not take {} events, which are retried", self.refused))
+    }
+}
+
 /// Pending events that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PendingFound {

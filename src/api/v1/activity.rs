@@ -13,7 +13,9 @@ use tidegate_api_types::activity::{
 };
 use tidegate_api_types::path;
 use tidegate_event::time;
-use tidegate_state::{FateCounts, State as StateFile, StateError, SyncReport, fate_hour, fate_hour_begins_us};
+use tidegate_state::{
+    FateCounts, PendingCount, State as StateFile, StateError, SyncReport, fate_hour, fate_hour_begins_us,
+};
 use tokio::sync::Mutex;
 
 use super::asker::{OfApi, Requester};
@@ -112,7 +114,8 @@ fn activity(
     for (sync, source) in &names.sync_sources {
         let report = reports.iter().find(|report| report.sync == *sync);
         let waits = pending.iter().find(|count| count.sync == *sync).filter(|count| count.events > 0);
-        let failure = report.and_then(|report| report.failure.clone());
+        let retried = || waits.and_then(PendingCount::failure);
+        let failure = report.and_then(|report| report.failure.clone()).or_else(retried);
         shown.syncs.push(SyncActivity {
             sync: sync.clone(),
             source: source.clone(),

@@ -64,8 +64,10 @@ function updates() {
   let toldAt = 0
 
   const isRead = () => place.querySelector('details[open]') !== null || (place.contains(document.activeElement) && document.activeElement !== place)
-  const show = (html) => {
+  const show = (html, isFirst) => {
     const read = new DOMParser().parseFromString(html, 'text/html')
+    // Mostly it is what the page came with.
+    if (isFirst && read.body.textContent === place.textContent) return
     place.replaceChildren(...read.body.childNodes)
     showCopy(place)
     // Whoever listens to the page is told now and then, and not each time.
@@ -81,9 +83,10 @@ function updates() {
       const html = JSON.parse(event.data)
       // A server with no room for one more open page sends all of it now and then, changed or not.
       if (html === last) return
+      const isFirst = last === null
       last = html
-      if (isRead()) waiting = html
-      else show(html)
+      waiting = isRead() ? html : null
+      if (waiting === null) show(html, isFirst)
     })
     source.addEventListener('error', () => {
       if (source && source.readyState === EventSource.CLOSED && said) said.textContent = 'not updated any more: load the page again'
@@ -94,7 +97,7 @@ function updates() {
     source = null
   }
   setInterval(() => {
-    if (waiting !== null && !isRead()) {
+    if (waiting !== null && !isPaused && !isRead()) {
       show(waiting)
       waiting = null
     }

@@ -19,8 +19,9 @@ let [drawing, sampledUntil] = [0, 0]
 
 /** Spells out what hides or turns text, as the server does. */
 function visible(text) {
-  const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
-  return text.replace(hidden, (c) => `\\u{${c.charCodeAt(0).toString(16).padStart(4, '0')}}`)
+  const hidden =
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu
+  return text.replace(hidden, (c) => `\\u{${c.codePointAt(0).toString(16).padStart(4, '0')}}`)
 }
 
 function bounded(text, max) {

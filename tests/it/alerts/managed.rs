@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::mail::{MailDouble, PASSWORD};
-use super::{HASTE, is, one, people, to};
+use super::{HASTE, SECRET, is, one, people, to};
 use crate::support::Workspace;
 use crate::support::admin::Admin;
+use crate::support::far::{Act, Far};
 use crate::support::tls::TlsFront;
 use crate::support::waiting::until;
 
@@ -75,5 +76,25 @@ fn a_mail_goes_over_tls_with_a_password_and_nobody_reads_a_wrong_one() {
     assert!(said.contains("535 no to the login") && !said.contains("wr0ng"), "{said}");
     assert_eq!(mail.mails().len(), 1);
     assert!(mail.mails()[0].starts_with("TEST right"), "{}", mail.mails()[0]);
+    server.stop();
+}
+
+#[test]
+fn a_channel_that_repeats_what_it_was_sent_with_is_quoted_without_it() {
+    // What is quoted of an answer ends within the secret.
+    let said = format!("no such token, {}: {SECRET}", "x".repeat(170));
+    let far = Far::new(move |_| Act::Reply(401, Vec::new(), said.clone().into_bytes()));
+    let workspace = Workspace::new();
+    let channel = format!(
+        "{{webhook: \"{}/in\", headers: {{authorization: \"Bearer {SECRET}\"}}, allow_private_hosts: [127.0.0.1]}}",
+        far.origin()
+    );
+    workspace.write("alerts/hook.yaml", &format!("condition: disk\nnotify:\n  hook: {channel}\n"));
+    let token = workspace.admin_token();
+    let server = workspace.serve_with(HASTE);
+    let admin = Admin::new(&server, &token);
+    let tested = admin.post("/api/v1/alerts/hook/test", &json!({})).json();
+    let error = tested["channels"][0]["error"].as_str().unwrap();
+    assert!(error.starts_with("it answers 401: no such token") && !error.contains("s3cr3t"), "{error}");
     server.stop();
 }

@@ -77,7 +77,7 @@ fn a_token_is_shown_once_and_a_password_changes_with_the_old_one() {
 fn a_draft_is_shown_with_what_it_does_and_approved_by_somebody_else() {
     let served = ServedConsole::open();
     made_user(&served.admin, "dora", "draft_editor");
-    let (mut root, mut dora) = (served.signed_in("root"), served.signed_in("dora"));
+    let (mut root, mut dora, mut vera) = (served.signed_in("root"), served.signed_in("dora"), served.signed_in("vera"));
     let edit = json!({"action": "create", "kind": "lookup", "content": {"name": "geo", "spec": {"kind": "table", "entries": {"a": "<i>"}}}});
     let proposed = dora.ask("POST", "/api/v1/drafts", &json!({"title": SCRIPT, "edits": [edit]}));
     assert_eq!(proposed.status, 200, "{}", proposed.text());
@@ -87,6 +87,11 @@ fn a_draft_is_shown_with_what_it_does_and_approved_by_somebody_else() {
     let shown = page(&mut root, &place);
     assert!(shown.contains("geo") && shown.contains("&lt;i&gt;") && !shown.contains("<i>"), "{shown}");
     assert_eq!(out_of_place(&shown), None, "{shown}");
+    assert!(shown.contains("/approve") && shown.contains("/close"), "{shown}");
+    let proposed = page(&mut dora, &place);
+    assert!(!proposed.contains("/approve") && proposed.contains("/close"), "who proposes takes it back: {proposed}");
+    let seen = vera.ask("GET", &place, &NONE).text();
+    assert!(!seen.contains("/approve") && !seen.contains("/close"), "{seen}");
     let own = dora.form(&format!("{place}/approve"), "");
     assert_eq!(own.status, 403, "{}", own.text());
     assert_eq!(root.form_from("https://evil.example", &format!("{place}/approve"), "").status, 403);

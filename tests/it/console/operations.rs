@@ -42,6 +42,7 @@ fn an_alert_is_made_muted_tested_and_edited_by_forms() {
     assert!(html.contains("owner &lt;b&gt;"), "{html}");
     let html = refused(&mut root, ("/alerts/late/mute", "for=soon&reason=%3Ci%3E"), 422, "id=\"wrong-for\"");
     assert!(html.contains("value=\"soon\"") && html.contains("value=\"&lt;i&gt;\""), "{html}");
+    assert!(!html.contains("data-updates"), "what is said stays until somebody has read it: {html}");
     assert_eq!(led(&root.form("/alerts/late/mute", "for=2+h&reason=%3Ci%3E")), "/alerts");
     let html = page(&mut root, "/alerts");
     assert!(
