@@ -57,6 +57,8 @@ pub struct OutgoingMessage {
     /// Messages of one key keep their order.
     pub key: String,
     pub headers: Vec<(String, String)>,
+    /// The `messageId` of its event, by which readers tell what was written twice: a payload is not always JSON that has it.
+    pub message_id: String,
     pub payload: Bytes,
 }
 
