@@ -288,7 +288,10 @@ fn shown(parts: &Parts, named: Option<&WebhookEntrance>) -> Vec<String> {
 }
 
 fn header_texts((name, value): (&header::HeaderName, &header::HeaderValue)) -> (String, String) {
-    (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    let bytes = value.as_bytes();
+    // What is not UTF-8 is ISO 8859-1, as HTTP had it: no two values are taken for one.
+    let of_latin = || -> String { bytes.iter().map(|byte| char::from(*byte)).collect() };
+    (name.as_str().to_owned(), std::str::from_utf8(bytes).map_or_else(|_| of_latin(), str::to_owned))
 }
 
 fn expands_too_far(limits: &RequestLimits) -> HttpAnswer {
