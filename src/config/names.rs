@@ -62,6 +62,7 @@ pub(super) fn check(
         note(file, key.line, message, fix.to_owned());
     }
     let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
+    let mut ledgers: BTreeMap<String, &str> = BTreeMap::new();
     for (name, sync) in syncs {
         let file = names.documents.file_of(dir, ObjectRefKind::Sync, name);
         names.unknown(&file, ObjectRefKind::Source, std::slice::from_ref(&sync.source), &mut note);
@@ -70,6 +71,15 @@ pub(super) fn check(
         let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
         if kind.is_none() {
             continue;
+        }
+        if let Some(DestinationKind::Stream(stream)) = kind
+            && let Some(ledger) = stream.ledger_place(name)
+            && let Some(other) = ledgers.insert(ledger, name)
+        {
+            let message =
+                format!("this sync and sync {other} have one ledger at one stream, and would go on where the other is");
+            let fix = "write another `ledger` into the destination of one of them";
+            note(file.clone(), sync.destination.1, message, fix.to_owned());
         }
         if let Some(DestinationKind::Plugin(_) | DestinationKind::Stream(_)) = kind {
             if sync.schema.is_some() {

@@ -173,8 +173,7 @@ fn ledgers_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String, usiz
     workspace.syncs.iter().filter_map(|(name, sync)| {
         let destination = workspace.destinations.get(&sync.destination.0)?;
         let DestinationKind::Stream(stream) = &destination.kind else { return None };
-        let place = format!("{} {}", stream.target.place(), stream.ledger_of(name));
-        stream.target.keeps_ledger().then_some((name.as_str(), place, sync.destination.1))
+        Some((name.as_str(), stream.ledger_place(name)?, sync.destination.1))
     })
 }
 
