@@ -11,6 +11,7 @@ use super::documents::WorkspaceDocuments;
 use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
 use super::sources::{SourceConfig, WriteKeyConfig};
+use super::streams::read_by_both;
 use super::syncs::SyncConfig;
 use crate::warehouses::WarehouseSettings;
 
@@ -41,17 +42,17 @@ pub(super) fn check(
         }
         names.unknown(&file, ObjectRefKind::Function, &source.functions, &mut note);
     }
-    let mut reads: BTreeMap<String, &str> = BTreeMap::new();
-    for (name, source) in names.sources {
-        let read = source.stream.as_ref().map(|stream| stream.origin.shared_reads()).unwrap_or_default();
-        let taken = read.iter().find_map(|read| Some((*reads.get(read)?, read)));
+    let streams = names.sources.iter().filter_map(|(name, source)| Some((name, source.stream.as_ref()?)));
+    let streams: Vec<_> = streams.collect();
+    for (at, (name, stream)) in streams.iter().enumerate() {
+        let mut before = streams.iter().take(at);
+        let taken = before.find_map(|(other, theirs)| Some((other, read_by_both(stream, theirs)?)));
         if let Some((other, read)) = taken {
             let message =
                 format!("this source and source {other} read {read}, and each would get a part of the messages");
             let fix = "give one of them a `group`, or a subscription, of its own";
             note(names.documents.file_of(dir, ObjectRefKind::Source, name), 0, message, fix.to_owned());
         }
-        reads.extend(read.into_iter().map(|read| (read, name.as_str())));
     }
     for named in keys.into_values() {
         let &[_, .., (source, key)] = named.as_slice() else { continue };
