@@ -253,8 +253,10 @@ fn leases_of_a_stream_that_was_made_anew_stop_its_servers_until_one_sends_them_e
         table.rows.lock().unwrap().insert(SHARD.to_owned(), ended);
         let mut reader = opened(&double, &table, "a", LONG).await;
         let stopped = reader.read().await;
-        let is_told = |reason: &str| reason.contains("made anew");
-        assert!(matches!(&stopped, Err(StreamError::Stop { reason, .. }) if is_told(reason)), "{stopped:?}");
+        assert!(
+            matches!(&stopped, Err(StreamError::Stop { reason, .. }) if reason.contains("made anew")),
+            "{stopped:?}"
+        );
         reader.seek(SeekTarget::Earliest).await.unwrap();
         assert_eq!(numbers(&read(&mut reader, 10).await), (0..10).collect::<Vec<_>>());
     });
