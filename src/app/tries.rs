@@ -356,7 +356,7 @@ pub(super) fn messages(shape: &MessageShape, sampled: &mut Sampled) -> Vec<Tried
 }
 
 fn shown_message(message: OutgoingMessage, is_base64: bool, hidden: &HiddenTexts) -> TriedMessage {
-    let OutgoingMessage { index: _, topic, key, headers, payload } = message;
+    let OutgoingMessage { index: _, topic, key, headers, message_id: _, payload } = message;
     let clean = |mut text: String| {
         hidden.clean(&mut text);
         text

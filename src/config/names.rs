@@ -11,6 +11,7 @@ use super::documents::WorkspaceDocuments;
 use super::functions::{Borrowed, FunctionConfig, NOTHING};
 use super::lookups::{KINDS, LookupConfig};
 use super::sources::{SourceConfig, WriteKeyConfig};
+use super::streams::read_by_both;
 use super::syncs::SyncConfig;
 use crate::warehouses::WarehouseSettings;
 
@@ -41,17 +42,17 @@ pub(super) fn check(
         }
         names.unknown(&file, ObjectRefKind::Function, &source.functions, &mut note);
     }
-    let mut reads: BTreeMap<String, &str> = BTreeMap::new();
-    for (name, source) in names.sources {
-        let read = source.stream.as_ref().map(|stream| stream.origin.shared_reads()).unwrap_or_default();
-        let taken = read.iter().find_map(|read| Some((*reads.get(read)?, read)));
+    let streams = names.sources.iter().filter_map(|(name, source)| Some((name, source.stream.as_ref()?)));
+    let streams: Vec<_> = streams.collect();
+    for (at, (name, stream)) in streams.iter().enumerate() {
+        let mut before = streams.iter().take(at);
+        let taken = before.find_map(|(other, theirs)| Some((other, read_by_both(stream, theirs)?)));
         if let Some((other, read)) = taken {
             let message =
                 format!("this source and source {other} read {read}, and each would get a part of the messages");
             let fix = "give one of them a `group`, or a subscription, of its own";
             note(names.documents.file_of(dir, ObjectRefKind::Source, name), 0, message, fix.to_owned());
         }
-        reads.extend(read.into_iter().map(|read| (read, name.as_str())));
     }
     for named in keys.into_values() {
         let &[_, .., (source, key)] = named.as_slice() else { continue };
@@ -62,6 +63,7 @@ pub(super) fn check(
         note(file, key.line, message, fix.to_owned());
     }
     let mut targets: BTreeMap<(&str, Option<&str>), (&str, &str)> = BTreeMap::new();
+    let mut ledgers: BTreeMap<String, &str> = BTreeMap::new();
     for (name, sync) in syncs {
         let file = names.documents.file_of(dir, ObjectRefKind::Sync, name);
         names.unknown(&file, ObjectRefKind::Source, std::slice::from_ref(&sync.source), &mut note);
@@ -70,6 +72,15 @@ pub(super) fn check(
         let kind = names.destinations.get(&sync.destination.0).map(|destination| &destination.kind);
         if kind.is_none() {
             continue;
+        }
+        if let Some(DestinationKind::Stream(stream)) = kind
+            && let Some(ledger) = stream.ledger_place(name)
+            && let Some(other) = ledgers.insert(ledger, name)
+        {
+            let message =
+                format!("this sync and sync {other} have one ledger at one stream, and would go on where the other is");
+            let fix = "write another `ledger` into the destination of one of them";
+            note(file.clone(), sync.destination.1, message, fix.to_owned());
         }
         if let Some(DestinationKind::Plugin(_) | DestinationKind::Stream(_)) = kind {
             if sync.schema.is_some() {

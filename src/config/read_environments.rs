@@ -14,6 +14,7 @@ use super::environments::{self, EnvironmentFolders, MAIN_ENVIRONMENT, environmen
 use super::folder::MAIN_FILE;
 use super::live_version::LookUpLive;
 use super::sources::WriteKeyConfig;
+use super::streams::{StreamSourceConfig, read_by_both};
 use super::surroundings::{CatalogInputs, Surroundings};
 
 /// An environment as it was read.
@@ -125,10 +126,9 @@ pub fn clashes<'w>(own: &Workspace, others: impl Iterator<Item = (&'w str, &'w W
             let fix = "give each environment a database, a file or a schema of its own";
             problems.push(Problem::of_file(own.file_of(ObjectRefKind::Sync, sync), line, message, fix));
         }
-        let reads: BTreeMap<String, &str> = reads_of(other).map(|(source, read)| (read, source)).collect();
-        for source in own.sources.keys() {
-            let mut shared = reads_of(own).filter(|(name, _)| name == source);
-            let Some((taken, read)) = shared.find_map(|(_, read)| Some((reads.get(&read)?, read))) else { continue };
+        for (source, stream) in streams_of(own) {
+            let taken = streams_of(other).find_map(|(taken, theirs)| Some((taken, read_by_both(stream, theirs)?)));
+            let Some((taken, read)) = taken else { continue };
             let message = format!(
                 "this source and source {taken} of the environment {name} read {read}, and each would get a part of the messages"
             );
@@ -162,10 +162,9 @@ fn tables_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String, usize
     })
 }
 
-/// What the streams of an environment read that another reader would take away, each with its source.
-fn reads_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String)> {
-    let streams = workspace.sources.iter().filter_map(|(name, source)| Some((name, source.stream.as_ref()?)));
-    streams.flat_map(|(name, stream)| stream.origin.shared_reads().into_iter().map(move |read| (name.as_str(), read)))
+/// The streams that an environment reads, each with its source.
+fn streams_of(workspace: &Workspace) -> impl Iterator<Item = (&str, &StreamSourceConfig)> {
+    workspace.sources.iter().filter_map(|(name, source)| Some((name.as_str(), source.stream.as_ref()?)))
 }
 
 /// The syncs of an environment whose ledger a stream keeps: the name, where it is, and the line that says so.
@@ -173,8 +172,7 @@ fn ledgers_of(workspace: &Workspace) -> impl Iterator<Item = (&str, String, usiz
     workspace.syncs.iter().filter_map(|(name, sync)| {
         let destination = workspace.destinations.get(&sync.destination.0)?;
         let DestinationKind::Stream(stream) = &destination.kind else { return None };
-        let place = format!("{} {}", stream.target.place(), stream.ledger_of(name));
-        stream.target.keeps_ledger().then_some((name.as_str(), place, sync.destination.1))
+        Some((name.as_str(), stream.ledger_place(name)?, sync.destination.1))
     })
 }
 
@@ -316,6 +314,12 @@ mod tests {
         assert!(problem.message.contains("orders as the group tidegate-orders"), "{problem:?}");
         files("group: staging\n");
         assert!(read(dir.path()).is_ok());
+        // A pattern takes what another names.
+        let pattern = "kind: kafka\nbrokers: [b1:9092]\ntopic_pattern: \"ord.*\"\n";
+        write(dir.path(), &[("environments/staging/sources/orders.yaml", pattern)]);
+        let problems = read(dir.path()).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.message.contains("read orders as the group tidegate-orders"), "{problem:?}");
     }
 
     #[test]

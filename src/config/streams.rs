@@ -5,6 +5,7 @@ mod kinesis;
 mod pubsub;
 pub(super) mod schemas;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidegate_document::fields::Fields;
@@ -41,6 +42,14 @@ impl StreamKind {
     pub(super) fn of(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind)
     }
+}
+
+/// What two sources read that each would take a part of from the other.
+pub(super) fn read_by_both(one: &StreamSourceConfig, other: &StreamSourceConfig) -> Option<String> {
+    let of_one: BTreeSet<String> = one.origin.shared_reads().into_iter().collect();
+    let of_other: BTreeSet<String> = other.origin.shared_reads().into_iter().collect();
+    let both = of_one.iter().find(|read| of_other.contains(*read) || other.origin.takes(read));
+    both.or_else(|| of_other.iter().find(|read| one.origin.takes(read))).cloned()
 }
 
 /// None where something is wrong, or a secret is not at hand.

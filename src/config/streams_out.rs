@@ -51,6 +51,11 @@ impl StreamDestinationConfig {
     pub fn ledger_of(&self, sync: &str) -> String {
         format!("{}-{sync}", self.ledger)
     }
+
+    /// Where that is, as a text that no two syncs may have; none where the far side keeps none.
+    pub(super) fn ledger_place(&self, sync: &str) -> Option<String> {
+        self.target.keeps_ledger().then(|| format!("{} {}", self.target.place(), self.ledger_of(sync)))
+    }
 }
 
 /// None where something is wrong, or a secret is not at hand.

@@ -179,3 +179,23 @@ fn a_check_says_what_is_wrong_with_the_file_and_what_the_brokers_have() {
         assert!(problems.iter().any(|problem| fits(&problem)), "{line}: {words}: {answer:#}");
     }
 }
+
+#[test]
+fn two_syncs_have_no_ledger_together() {
+    let workspace = Workspace::new();
+    let kafka = "kind: kafka\nbrokers: [\"127.0.0.1:1\"]\n";
+    workspace.write("destinations/kafka.yaml", kafka);
+    workspace.write("syncs/staging-web.yaml", "source: web\ndestination: kafka\n");
+    workspace.write("syncs/web.yaml", "source: web\ndestination: other\n");
+    let checked = |ledger: &str| {
+        workspace.write("destinations/other.yaml", &format!("{kafka}ledger: {ledger}\n"));
+        let output = run(&["check", workspace.path().to_str().unwrap()]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    // The name of each would be `tidegate-staging-web`.
+    let (code, said) = checked("tidegate-staging");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("syncs/web.yaml") && said.contains("sync staging-web have one ledger"), "{said}");
+    let (code, said) = checked("staging");
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -69,8 +69,8 @@ pub(crate) fn decimal(bytes: &[u8], scale: i64) -> Result<Value, String> {
     })
 }
 
-/// The first part of a decimal that has so many digits behind the point. None where it would lose digits or is far too long.
-pub(crate) fn unscaled(number: &str, scale: u32) -> Option<Vec<u8>> {
+/// The first part of a decimal that has so many digits behind the point, and so many in all. None where it would lose digits, or has more.
+pub(crate) fn unscaled(number: &str, (scale, precision): (u32, u32)) -> Option<Vec<u8>> {
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
         None => (number, 0),
@@ -95,6 +95,11 @@ pub(crate) fn unscaled(number: &str, scale: u32) -> Option<Vec<u8>> {
             digits = kept.to_owned();
         }
     }
+    // Readers may take what has more digits for nothing.
+    let significant = digits.trim_start_matches(['-', '0']).len();
+    if u64::try_from(significant).ok()? > u64::from(precision) {
+        return None;
+    }
     let bytes = digits.parse::<BigInt>().ok()?.to_signed_bytes_be();
     (bytes.len() <= DECIMAL_BYTES_MAX).then_some(bytes)
 }
@@ -116,13 +121,14 @@ mod tests {
         assert_eq!(decimal(&[], 2).unwrap().to_string(), "0.00");
         assert!(decimal(&[1; 1025], 2).is_err());
         for (text, scale) in [("123.45", 2), ("-0.005", 3), ("1.00", 2), ("0", 0), ("99999999999999999999.5", 1)] {
-            let bytes = unscaled(text, scale).unwrap();
+            let bytes = unscaled(text, (scale, 21)).unwrap();
             assert_eq!(decimal(&bytes, scale.into()).unwrap().to_string(), text);
         }
-        assert_eq!(decimal(&unscaled("1.5e3", 1).unwrap(), 1).unwrap().to_string(), "1500.0");
-        assert_eq!(decimal(&unscaled("1500e-2", 0).unwrap(), 0).unwrap().to_string(), "15");
-        for lost in ["0.001", "1e-9223372036854775808", "1e9000000000000000000", "1.5e-2"] {
-            assert_eq!(unscaled(lost, 2), None, "{lost}");
+        assert_eq!(decimal(&unscaled("1.5e3", (1, 5)).unwrap(), 1).unwrap().to_string(), "1500.0");
+        assert_eq!(decimal(&unscaled("1500e-2", (0, 2)).unwrap(), 0).unwrap().to_string(), "15");
+        assert_eq!(decimal(&unscaled("-099.5", (2, 4)).unwrap(), 2).unwrap().to_string(), "-99.50");
+        for lost in ["0.001", "1e-9223372036854775808", "1e9000000000000000000", "1.5e-2", "100", "-100.00"] {
+            assert_eq!(unscaled(lost, (2, 4)), None, "{lost}");
         }
     }
 

@@ -39,6 +39,11 @@ impl KafkaOrigin {
         Ok(Box::new(KafkaReader::open(kafka, plan, checkpoints).await?))
     }
 
+    /// As what topics are read, behind their names.
+    fn of_group(&self) -> String {
+        format!(" as the group {} of {}", self.group, self.connection.place())
+    }
+
     async fn look(&self) -> Result<Vec<String>, StreamError> {
         let kafka = self.connection.connect("tidegate-check").await?;
         let admin = kafka.admin();
@@ -130,12 +135,16 @@ impl StreamOrigin for KafkaOrigin {
 
     /// A group gives each partition to one of its members.
     fn shared_reads(&self) -> Vec<String> {
-        let (group, place) = (&self.group, self.connection.place());
-        let of_group = |topic: &str| format!("{topic} as the group {group} of {place}");
+        let of_group = self.of_group();
         match &self.topics {
-            KafkaTopics::Named(names) => names.iter().map(|name| of_group(name)).collect(),
-            KafkaTopics::Pattern(_) => vec![of_group(&self.topics.shown())],
+            KafkaTopics::Named(names) => names.iter().map(|name| format!("{name}{of_group}")).collect(),
+            KafkaTopics::Pattern(_) => vec![format!("{}{of_group}", self.topics.shown())],
         }
+    }
+
+    fn takes(&self, shared_read: &str) -> bool {
+        let topic = shared_read.strip_suffix(self.of_group().as_str());
+        matches!(self.topics, KafkaTopics::Pattern(_)) && topic.is_some_and(|topic| self.topics.reads(topic))
     }
 
     fn reads_topic(&self, servers: &[String], topic: &str) -> bool {

@@ -71,6 +71,11 @@ impl KinesisClient {
         Ok(Self { http, chain, url: url.clone(), host, region: region.to_owned(), place })
     }
 
+    /// By what a stream is told from others: marks are of one.
+    pub(crate) fn stream_id(&self, stream: &str) -> String {
+        format!("{}/{stream}", self.region)
+    }
+
     /// All shards that the stream keeps records of.
     pub(crate) async fn list_shards(&self, stream: &str) -> Result<ListedShards, KinesisCallError> {
         let mut body = json!({ "StreamName": stream, "MaxResults": SHARDS_PAGE });

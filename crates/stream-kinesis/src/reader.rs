@@ -28,6 +28,7 @@ use crate::shards::ShardTree;
 use feed::{FeedNews, ShardFeed};
 use fetch::{FetchDone, FetchOrder, fetch};
 use leasing::{ShardLeasing, UpkeepDone, forget};
+use places::{STREAM_KEY, SavedMarks};
 
 const READ_TIME_MAX: Duration = Duration::from_secs(1);
 /// Of one read.
@@ -78,6 +79,8 @@ pub(crate) struct KinesisReader {
     turn: Option<Arc<str>>,
     newest: StreamReceipt,
     out: VecDeque<OutReceipt>,
+    /// Why it cannot be read from the marks that there are. It may go elsewhere.
+    refusal: Option<StreamError>,
 }
 
 /// What ran beside the reader.
@@ -100,26 +103,23 @@ impl KinesisReader {
     /// Looks at the shards and at the marks. A stream without marks begins where `start` says.
     pub(crate) async fn open(reading: KinesisReading) -> Result<Self, StreamError> {
         let KinesisReading { client, stream, start, checkpoints } = reading;
+        let leases = checkpoints.leases(&stream);
+        // What has ended is known before the shards are listed: the list says of it that it is closed.
+        let known = match &leases {
+            Some(leases) => leases.list().await?,
+            None => Vec::new(),
+        };
         let listed = client.list_shards(&stream).await.map_err(|error| error.told(&client.place))?;
         let now = Instant::now();
         let to = match start {
             KinesisStart::Earliest => SeekTarget::Earliest,
             KinesisStart::Latest => SeekTarget::Latest,
         };
-        let leases = checkpoints.leases(&stream);
-        let saved = match &leases {
-            None => places::load(&checkpoints).await?,
-            Some(leases) => {
-                let begin = places::of_target(&client.place, &stream, &to, &listed)?;
-                leased::seed(leases, &checkpoints, begin).await?;
-                BTreeMap::new()
-            }
-        };
         let mut reader = Self {
             client,
             stream,
             checkpoints,
-            saved,
+            saved: BTreeMap::new(),
             leasing: leases.map(|leases| ShardLeasing::new(leases, now)),
             tree: ShardTree::default(),
             feeds: BTreeMap::new(),
@@ -130,18 +130,42 @@ impl KinesisReader {
             turn: None,
             newest: StreamReceipt::default(),
             out: VecDeque::new(),
+            refusal: None,
         };
         if reader.leasing.is_some() {
-            reader.begin_anew(listed);
-        } else if reader.saved.is_empty() {
-            reader.go_to(&to, listed).await?;
+            reader.begin_leased(&to, known, listed).await?;
         } else {
-            reader.restart(listed)?;
+            reader.begin_alone(&to, listed).await?;
         }
         Ok(reader)
     }
 
+    /// Goes on from the marks that are saved, or begins where there are none of this stream.
+    async fn begin_alone(&mut self, to: &SeekTarget, listed: ListedShards) -> Result<(), StreamError> {
+        let loaded = places::load(&self.checkpoints, &self.client.stream_id(&self.stream)).await?;
+        let SavedMarks { marks, are_of_another, are_of_unnamed } = loaded;
+        self.saved = marks;
+        if self.saved.is_empty() || are_of_another {
+            return self.go_to(to, listed).await;
+        }
+        if are_of_unnamed {
+            self.save(BTreeMap::from([self.stream_mark()])).await?;
+        }
+        let marks = self.saved.iter().map(|(shard, mark)| (shard.as_str(), mark.as_str()));
+        let fits = places::of_this_stream(&self.client.place, &listed, marks);
+        self.refusal = fits.and_then(|()| self.restart(listed)).err();
+        Ok(())
+    }
+
+    /// What is kept beside the marks: which stream they are of.
+    fn stream_mark(&self) -> (String, Option<String>) {
+        (STREAM_KEY.to_owned(), Some(self.client.stream_id(&self.stream)))
+    }
+
     async fn read_on(&mut self) -> Result<StreamBatch, StreamError> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
         let until = Instant::now() + READ_TIME_MAX;
         loop {
             self.begin_feeds();
@@ -349,7 +373,7 @@ impl KinesisReader {
             return Ok(());
         }
         places::save(&self.checkpoints, &changed).await?;
-        for (id, mark) in changed {
+        for (id, mark) in changed.into_iter().filter(|(id, _)| id != STREAM_KEY) {
             match mark {
                 Some(mark) => self.saved.insert(id, mark),
                 None => self.saved.remove(&id),
@@ -377,6 +401,7 @@ impl KinesisReader {
             changed.extend(self.saved.keys().map(|id| (id.clone(), None)));
         }
         changed.extend(marks.iter().map(|(id, mark)| (id.to_string(), Some(mark.to_string()))));
+        changed.extend([self.stream_mark()]);
         self.save(changed).await?;
         self.restart(listed)?;
         // What is kept says since when; as long as this reader lives, what was there before stays unread.
@@ -389,8 +414,18 @@ impl KinesisReader {
     }
 
     async fn go(&mut self, to: SeekTarget) -> Result<(), StreamError> {
+        // One shard that goes elsewhere leaves the others where they are.
+        if let Some(refusal) = self.refusal.as_ref().filter(|_| matches!(to, SeekTarget::Position { .. })) {
+            return Err(refusal.clone());
+        }
         let listed = self.client.list_shards(&self.stream).await.map_err(|error| error.told(&self.client.place))?;
-        if self.leasing.is_some() { self.go_leased(&to, listed).await } else { self.go_to(&to, listed).await }
+        if self.leasing.is_some() {
+            self.go_leased(&to, listed).await?;
+        } else {
+            self.go_to(&to, listed).await?;
+        }
+        self.refusal = None;
+        Ok(())
     }
 
     /// Hears what ran beside the reader while nobody reads: leases have to be renewed then as well.

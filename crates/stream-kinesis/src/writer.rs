@@ -145,8 +145,14 @@ mod tests {
     use super::*;
 
     fn message(index: usize, topic: &str, key: &str, bytes: usize) -> OutgoingMessage {
-        let payload = vec![b'x'; bytes].into();
-        OutgoingMessage { index, topic: topic.to_owned(), key: key.to_owned(), headers: Vec::new(), payload }
+        OutgoingMessage {
+            index,
+            topic: topic.to_owned(),
+            key: key.to_owned(),
+            headers: Vec::new(),
+            message_id: String::new(),
+            payload: vec![b'x'; bytes].into(),
+        }
     }
 
     #[test]

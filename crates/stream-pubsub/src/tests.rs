@@ -268,6 +268,7 @@ fn outgoing(index: usize, payload: &'static str) -> OutgoingMessage {
         topic: "bus".to_owned(),
         key: "u1".to_owned(),
         headers: vec![("kind".to_owned(), "track".to_owned())],
+        message_id: format!("m{}", index + 1),
         payload: Bytes::from_static(payload.as_bytes()),
     }
 }

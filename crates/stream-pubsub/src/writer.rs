@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use prost::Message as _;
-use serde::Deserialize;
 use tidegate_stream::{OutgoingMessage, RefusedMessage, StreamError, StreamReply, StreamWriter};
 use tokio::time::sleep;
 
@@ -61,13 +60,6 @@ struct PublishBatch {
     topic: Arc<str>,
     messages: Vec<PublishedMessage>,
     bytes: usize,
-}
-
-/// The id of an event, of the event itself.
-#[derive(Deserialize)]
-struct EventMessageId {
-    #[serde(rename = "messageId")]
-    message_id: Option<String>,
 }
 
 /// Whether a topic is there.
@@ -174,14 +166,9 @@ impl PubsubWriter {
 
 /// A message as Pub/Sub takes it, or why it never does.
 fn legal(outgoing: OutgoingMessage, ordering: bool) -> Result<PubsubMessage, String> {
-    let OutgoingMessage { key, headers, payload, .. } = outgoing;
+    let OutgoingMessage { key, headers, message_id, payload, .. } = outgoing;
     let mut attributes: BTreeMap<String, String> = headers.into_iter().collect();
-    if !attributes.contains_key(MESSAGE_ID) {
-        let event = serde_json::from_slice::<EventMessageId>(&payload).ok();
-        // What has no id of its own is told by its key.
-        let id = event.and_then(|event| event.message_id).unwrap_or_else(|| key.clone());
-        attributes.insert(MESSAGE_ID.to_owned(), id);
-    }
+    attributes.entry(MESSAGE_ID.to_owned()).or_insert(message_id);
     if attributes.len() > ATTRIBUTES_MAX {
         return Err(format!("it has {} attributes, and Pub/Sub takes {ATTRIBUTES_MAX}", attributes.len()));
     }
@@ -229,18 +216,28 @@ mod tests {
     use super::*;
 
     fn outgoing(payload: Bytes) -> OutgoingMessage {
-        OutgoingMessage { index: 0, topic: "t".to_owned(), key: "u1".to_owned(), headers: Vec::new(), payload }
+        OutgoingMessage {
+            index: 0,
+            topic: "t".to_owned(),
+            key: "u1".to_owned(),
+            headers: Vec::new(),
+            message_id: "m1".to_owned(),
+            payload,
+        }
     }
 
     #[test]
     fn a_message_has_the_id_of_its_event_and_its_key_only_where_that_keeps_order() {
-        let event = Bytes::from_static(br#"{"type":"track","messageId":"m1","userId":"u1"}"#);
-        let message = legal(outgoing(event.clone()), true).unwrap();
-        assert_eq!(
-            (message.attributes.get(MESSAGE_ID).map(String::as_str), &*message.ordering_key),
-            (Some("m1"), "u1")
-        );
-        let mut named = outgoing(event);
+        // The second is one of Avro, in which nobody finds it without the schema.
+        let json = Bytes::from_static(br#"{"type":"track","messageId":"m1","userId":"u1"}"#);
+        for event in [json.clone(), Bytes::from_static(b"\x04m1\x04u1")] {
+            let message = legal(outgoing(event), true).unwrap();
+            assert_eq!(
+                (message.attributes.get(MESSAGE_ID).map(String::as_str), &*message.ordering_key),
+                (Some("m1"), "u1")
+            );
+        }
+        let mut named = outgoing(json);
         named.headers = vec![(MESSAGE_ID.to_owned(), "own".to_owned())];
         let message = legal(named, false).unwrap();
         assert_eq!((message.attributes.get(MESSAGE_ID).map(String::as_str), &*message.ordering_key), (Some("own"), ""));

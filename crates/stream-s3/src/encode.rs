@@ -98,6 +98,7 @@ mod tests {
             topic: topic.to_owned(),
             key: String::new(),
             headers: Vec::new(),
+            message_id: String::new(),
             payload: Bytes::from_static(payload.as_bytes()),
         }
     }

@@ -46,6 +46,7 @@ fn messages<R: StreamRig>(rig: &R, range: Range<u64>) -> Vec<OutgoingMessage> {
             topic: rig.topic(),
             key: event.user().unwrap_or_default().to_owned(),
             headers: Vec::new(),
+            message_id: event.message_id().to_owned(),
             payload: event.to_json().into(),
         }
     };

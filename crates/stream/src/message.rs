@@ -24,7 +24,7 @@ pub struct StreamMessage {
     pub key: Option<Bytes>,
     /// `None` is a tombstone: a message that says that its key is gone.
     pub payload: Option<Bytes>,
-    /// Names in lower case. Values that are not UTF-8 have replacement characters.
+    /// Names in lower case. Values that are not UTF-8 are in Base64.
     pub headers: Vec<(String, String)>,
     /// When it was published, in microseconds since the Unix epoch.
     pub published_at_us: Option<i64>,
@@ -57,6 +57,8 @@ pub struct OutgoingMessage {
     /// Messages of one key keep their order.
     pub key: String,
     pub headers: Vec<(String, String)>,
+    /// The `messageId` of its event, by which readers tell what was written twice: a payload is not always JSON that has it.
+    pub message_id: String,
     pub payload: Bytes,
 }
 

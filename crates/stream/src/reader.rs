@@ -58,6 +58,11 @@ pub trait StreamOrigin: Send + Sync + fmt::Debug {
         Vec::new()
     }
 
+    /// Whether it would take away what another reader says so, though it does not say the same itself: a pattern fits names.
+    fn takes(&self, _shared_read: &str) -> bool {
+        false
+    }
+
     /// Whether messages that somebody writes to a topic at these servers come to this source.
     fn reads_topic(&self, _servers: &[String], _topic: &str) -> bool {
         false

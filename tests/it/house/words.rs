@@ -141,3 +141,20 @@ fn no_word_of_the_right_column_is_left_in_what_help_prints() {
     assert!(pages > 20, "only {pages} pages of help were found");
     assert!(wrong.is_empty(), "see docs/GLOSSARY.md for the word to use:\n{}", wrong.join("\n"));
 }
+
+#[test]
+fn no_page_shows_a_variable_without_quotes_within_the_braces_of_a_map() {
+    let examples = files("examples", &["md", "yaml"]).into_iter().chain(files("src/config/init", &["yaml", "example"]));
+    let mut wrong = Vec::new();
+    for path in files("docs", &["md"]).into_iter().chain(examples) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            // YAML takes the brace of the variable for that of another map.
+            let is_within = |(at, _): (usize, &str)| line[..at].matches('{').count() > line[..at].matches('}').count();
+            if line.match_indices(": ${").any(is_within) {
+                wrong.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "write \"${{NAME}}\" there:\n{}", wrong.join("\n"));
+}

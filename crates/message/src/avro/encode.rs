@@ -221,7 +221,7 @@ fn counted(value: &Value, meaning: AvroMeaning) -> Option<i64> {
 
 fn bytes_of(value: &Value, meaning: AvroMeaning) -> Option<Vec<u8>> {
     match meaning {
-        AvroMeaning::Decimal(scale) => numbers::unscaled(value.as_number()?.as_str(), scale),
+        AvroMeaning::Decimal { scale, precision } => numbers::unscaled(value.as_number()?.as_str(), (scale, precision)),
         AvroMeaning::Uuid => Some(uuid::Uuid::parse_str(value.as_str()?).ok()?.as_bytes().to_vec()),
         // Nothing that is sent has them.
         AvroMeaning::BigDecimal | AvroMeaning::Duration => None,
@@ -231,7 +231,7 @@ fn bytes_of(value: &Value, meaning: AvroMeaning) -> Option<Vec<u8>> {
 
 /// Bytes of exactly this size: a decimal is filled up in front.
 fn sized(bytes: Vec<u8>, size: usize, meaning: AvroMeaning) -> Option<Vec<u8>> {
-    if !matches!(meaning, AvroMeaning::Decimal(_)) {
+    if !matches!(meaning, AvroMeaning::Decimal { .. }) {
         return (bytes.len() == size).then_some(bytes);
     }
     let missing = size.checked_sub(bytes.len())?;
@@ -249,7 +249,9 @@ fn expected(meaning: AvroMeaning, bits: u8) -> String {
         AvroMeaning::LocalTimestamp(_) => {
             "a time without an offset, with no more digits than the schema has".to_owned()
         }
-        AvroMeaning::Decimal(scale) => format!("a number with no more than {scale} digits behind the point"),
+        AvroMeaning::Decimal { scale, precision } => {
+            format!("a number with no more than {precision} digits, {scale} of them behind the point")
+        }
         AvroMeaning::Uuid => "a UUID".to_owned(),
         AvroMeaning::BigDecimal | AvroMeaning::Duration => "left out: values of this type are not written".to_owned(),
         AvroMeaning::Plain if bits > 0 => format!("a whole number of {bits} bits"),

@@ -42,8 +42,11 @@ pub(super) enum AvroMeaning {
     Timestamp(TimeUnit),
     /// A date and a time, wherever that is.
     LocalTimestamp(TimeUnit),
-    /// With so many digits behind the point.
-    Decimal(u32),
+    /// With so many digits behind the point, and so many in all.
+    Decimal {
+        scale: u32,
+        precision: u32,
+    },
     BigDecimal,
     Uuid,
     Duration,

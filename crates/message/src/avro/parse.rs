@@ -202,7 +202,11 @@ fn decimal(object: &JsonObject) -> AvroMeaning {
     let scale = if object.contains_key("scale") { number("scale") } else { Some(0) };
     let fits = |scale: &u64| *scale <= u64::from(SCALE_MAX) && number("precision").is_some_and(|all| *scale <= all);
     let scale = scale.filter(fits).and_then(|scale| u32::try_from(scale).ok());
-    scale.map_or(AvroMeaning::Plain, AvroMeaning::Decimal)
+    let precision = number("precision").map(|all| u32::try_from(all).unwrap_or(u32::MAX));
+    match (scale, precision) {
+        (Some(scale), Some(precision)) => AvroMeaning::Decimal { scale, precision },
+        _ => AvroMeaning::Plain,
+    }
 }
 
 /// A name with its namespace, if it does not have it.

@@ -179,7 +179,7 @@ fn meant(number: i64, meaning: AvroMeaning) -> Value {
         AvroMeaning::Timestamp(unit) => times::moment(number, unit).map(|moment| format!("{moment}Z")),
         AvroMeaning::LocalTimestamp(unit) => times::moment(number, unit),
         AvroMeaning::Plain
-        | AvroMeaning::Decimal(_)
+        | AvroMeaning::Decimal { .. }
         | AvroMeaning::BigDecimal
         | AvroMeaning::Uuid
         | AvroMeaning::Duration => None,
@@ -189,7 +189,7 @@ fn meant(number: i64, meaning: AvroMeaning) -> Value {
 
 fn meant_bytes(bytes: &[u8], meaning: AvroMeaning) -> Result<Value, String> {
     match meaning {
-        AvroMeaning::Decimal(scale) => numbers::decimal(bytes, scale.into()),
+        AvroMeaning::Decimal { scale, .. } => numbers::decimal(bytes, scale.into()),
         AvroMeaning::BigDecimal => big_decimal(bytes),
         AvroMeaning::Uuid => {
             let id = uuid::Uuid::from_slice(bytes).map_err(|_| "a UUID does not have 16 bytes")?;

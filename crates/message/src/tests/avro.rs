@@ -181,6 +181,17 @@ fn what_a_schema_has_no_room_for_is_named_by_its_field() {
     }
 }
 
+#[test]
+fn a_number_with_more_digits_than_a_decimal_has_is_not_written() {
+    for kind in [r#""type":"bytes""#, r#""type":"fixed","name":"D","size":4"#] {
+        let schema_text = format!(r#"{{{kind},"logicalType":"decimal","precision":4,"scale":2}}"#);
+        let encoder = AvroEncoder::new(&schema_text).unwrap();
+        let of = |text: &str| encoder.encode(&text.parse().unwrap());
+        assert_eq!(schema(&schema_text).read(&of("-99.99").unwrap(), &LIMITS).unwrap().to_string(), "-99.99");
+        assert!(of("100.00").is_err(), "{schema_text}");
+    }
+}
+
 /// A schema, and values that fit it.
 fn typed() -> impl Strategy<Value = (String, Value)> {
     let number = |digits: String| Value::Number(JsonNumber::from_digits(digits));

@@ -129,13 +129,20 @@ fn no_webhook() -> HttpAnswer {
     HttpAnswer::NotFound("no source of this name takes webhooks; see docs/sources.md")
 }
 
-/// Says so to whoever reads the log, once a minute, and to whoever sends.
-fn not_signed(webhook: &WebhookEntrance, problem: &SignatureProblem) -> HttpAnswer {
-    let reason = problem.to_string();
-    if webhook.may_tell(clock::now_us()) {
-        tracing::warn!(source = &*webhook.source, reason, "a webhook was not signed as its source says");
+/// A source that a message was not signed for, and why not.
+type UnsignedSource = (Arc<WebhookEntrance>, SignatureProblem);
+
+/// Nobody's message: says so to whoever reads the log, once a minute, and to whoever sends.
+fn not_signed(sources: &[UnsignedSource]) -> HttpAnswer {
+    let mut answer = HttpAnswer::UnknownKey;
+    for (webhook, problem) in sources {
+        let reason = problem.to_string();
+        if webhook.may_tell(clock::now_us()) {
+            tracing::warn!(source = &*webhook.source, reason, "a webhook was not signed as its source says");
+        }
+        answer = HttpAnswer::WrongSignature(reason);
     }
-    HttpAnswer::WrongSignature(reason)
+    answer
 }
 
 impl WebhookRequest {
@@ -176,22 +183,22 @@ impl WebhookRequest {
         if candidates.is_empty() {
             return Err(HttpAnswer::UnknownKey);
         }
-        candidates.retain(|candidate| !candidate.opened.entrance.is_paused(&candidate.webhook.source));
-        if candidates.is_empty() {
+        // With others, the signature says whether it is for one that is paused.
+        if candidates.iter().all(WebhookCandidate::is_paused) {
             return Err(HttpAnswer::SourcePaused);
         }
-        let mut refusal = None;
+        let mut unsigned = Vec::new();
         candidates.retain(|candidate| match candidate.is_signature_present(&parts.headers) {
             Ok(()) => true,
             Err(problem) => {
-                refusal = Some(not_signed(&candidate.webhook, &problem));
+                unsigned.push((Arc::clone(&candidate.webhook), problem));
                 false
             }
         });
-        match refusal {
-            Some(refusal) if candidates.is_empty() => Err(refusal),
-            _ => Ok(Self { candidates, is_known, headers: parts.headers.clone(), ip }),
+        if candidates.is_empty() {
+            return Err(not_signed(&unsigned));
         }
+        Ok(Self { candidates, is_known, headers: parts.headers.clone(), ip })
     }
 
     /// Checks the signature and makes records of the message.
@@ -203,18 +210,21 @@ impl WebhookRequest {
     ) -> Result<HeardWebhook, HttpAnswer> {
         let now_us = clock::now_us();
         let Self { candidates, is_known, headers, ip } = self;
-        let mut refusal = HttpAnswer::UnknownKey;
-        let mut chosen = None;
+        let (mut chosen, mut unsigned) = (None, Vec::new());
         for candidate in candidates {
             match candidate.check(&headers, body, now_us) {
                 Ok(()) => {
                     chosen = Some(candidate);
                     break;
                 }
-                Err(problem) => refusal = not_signed(&candidate.webhook, &problem),
+                Err(problem) => unsigned.push((candidate.webhook, problem)),
             }
         }
-        let Some(WebhookCandidate { opened, webhook }) = chosen else { return Err(refusal) };
+        let Some(chosen) = chosen else { return Err(not_signed(&unsigned)) };
+        if chosen.is_paused() {
+            return Err(HttpAnswer::SourcePaused);
+        }
+        let WebhookCandidate { opened, webhook } = chosen;
         let settings = &webhook.settings;
         if let Some(text) = settings.url_verification(body) {
             return Ok(HeardWebhook::Question(text));
@@ -253,6 +263,10 @@ impl WebhookRequest {
 }
 
 impl WebhookCandidate {
+    fn is_paused(&self) -> bool {
+        self.opened.entrance.is_paused(&self.webhook.source)
+    }
+
     /// Whether the headers have what the signature of the source stands in.
     fn is_signature_present(&self, headers: &HeaderMap) -> Result<(), SignatureProblem> {
         self.webhook.settings.signature.as_ref().map_or(Ok(()), |signature| signature.is_present(headers))
@@ -274,7 +288,10 @@ fn shown(parts: &Parts, named: Option<&WebhookEntrance>) -> Vec<String> {
 }
 
 fn header_texts((name, value): (&header::HeaderName, &header::HeaderValue)) -> (String, String) {
-    (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    let bytes = value.as_bytes();
+    // What is not UTF-8 is ISO 8859-1, as HTTP had it: no two values are taken for one.
+    let of_latin = || -> String { bytes.iter().map(|byte| char::from(*byte)).collect() };
+    (name.as_str().to_owned(), std::str::from_utf8(bytes).map_or_else(|_| of_latin(), str::to_owned))
 }
 
 fn expands_too_far(limits: &RequestLimits) -> HttpAnswer {

@@ -188,6 +188,10 @@ impl StreamBoard {
         let mut told = self.told.lock();
         (told.state, told.error) = (StreamState::Connecting, Some((reason, now_us)));
         (told.log_refuses, told.schemas_lack) = (None, None);
+        // How much there is by now nobody knows.
+        for partition in &mut told.partitions {
+            (partition.lag, partition.behind) = (None, None);
+        }
     }
 
     /// Why the log takes nothing; none when it does again.
@@ -313,6 +317,23 @@ mod tests {
         board.fail(&StreamError::Retry("away".to_owned()), 9);
         let report = board.report(9);
         assert_eq!((report.state, report.error), (StreamState::Connecting, Some(("away".to_owned(), 9))));
+    }
+
+    #[test]
+    fn how_far_a_stream_is_behind_is_not_known_while_it_is_not_connected() {
+        let board = StreamBoard::new("kafka", "kafka at b1:9092".to_owned());
+        let partition = PartitionProgress {
+            topic: "orders".into(),
+            partition: "0".into(),
+            acknowledged: "7".to_owned(),
+            lag: Some(0),
+            behind: Some(std::time::Duration::ZERO),
+            holder: None,
+        };
+        board.progress(vec![partition.clone()], Vec::new());
+        assert_eq!(board.report(0).partitions, [partition.clone()]);
+        board.fail(&StreamError::Retry("away".to_owned()), 9);
+        assert_eq!(board.report(9).partitions, [PartitionProgress { lag: None, behind: None, ..partition }]);
     }
 
     #[test]

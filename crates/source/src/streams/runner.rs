@@ -24,6 +24,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// For a reader to be opened.
 const OPEN_MAX: Duration = Duration::from_secs(120);
 
+/// What ends a pause between two readers.
+enum PauseEnd {
+    Over,
+    Stopped,
+    /// The next reader goes there first.
+    Sought(SeekOrder),
+}
+
 /// A stream source, and what it needs to run.
 pub struct StreamRunner {
     pub source: Arc<str>,
@@ -90,15 +98,18 @@ impl StreamRunner {
                     }
                 }
             };
-            if matches!(error, StreamError::Stop { .. }) {
+            let is_for_operators = matches!(error, StreamError::Stop { .. });
+            if is_for_operators {
                 pause = PAUSE_MAX;
             }
             self.board.fail(&error, clock::now_us());
             let pause_s = pause.as_secs();
             let (source, place) = (&*self.source, self.origin.place());
             tracing::warn!(source, place, error = %error, pause_s, "a stream cannot be read; it is tried again");
-            if self.waits_or_stops(pause, &mut orders).await {
-                break;
+            match self.rest(pause, is_for_operators, &mut orders).await {
+                PauseEnd::Over => {}
+                PauseEnd::Stopped => break,
+                PauseEnd::Sought(order) => first = Some(order),
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -137,15 +148,20 @@ impl StreamRunner {
         }
     }
 
-    /// Waits; true when the stream is to stop.
-    async fn waits_or_stops(&self, pause: Duration, orders: &mut StreamOrders) -> bool {
+    /// Waits. Where `may_be_sought`, to go elsewhere may be just what an operator has to order: it ends the pause.
+    async fn rest(&self, pause: Duration, may_be_sought: bool, orders: &mut StreamOrders) -> PauseEnd {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;
-                _ = stopped(&mut orders.stop) => return true,
-                Some(order) = orders.seeks.recv() => order.refuse(self.board.why_not_connected()),
-                () = sleep_until(until) => return false,
+                _ = stopped(&mut orders.stop) => return PauseEnd::Stopped,
+                Some(order) = orders.seeks.recv() => {
+                    if may_be_sought {
+                        return PauseEnd::Sought(order);
+                    }
+                    order.refuse(self.board.why_not_connected());
+                }
+                () = sleep_until(until) => return PauseEnd::Over,
             }
         }
     }

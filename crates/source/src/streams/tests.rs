@@ -40,6 +40,8 @@ struct UpstreamHeld {
     refused: VecDeque<StreamError>,
     /// The first reader fails once it has read so many.
     fails_at: Option<usize>,
+    /// Whoever comes to this message waits for an operator.
+    stops_at: Option<usize>,
     /// Messages at once.
     batch: usize,
     opened: usize,
@@ -124,6 +126,10 @@ impl StreamReader for TestReader {
                 if held.fails_at.is_some_and(|at| self.next >= at) {
                     held.fails_at = None;
                     return Err(StreamError::Retry("away".to_owned()));
+                }
+                if held.stops_at == Some(self.next) {
+                    let (reason, advice) = ("it leads nowhere".to_owned(), "go elsewhere".to_owned());
+                    return Err(StreamError::Stop { reason, advice });
                 }
             }
             let is_over = self.next >= self.upstream.lock().messages.len();

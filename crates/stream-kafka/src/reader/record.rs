@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use data_encoding::BASE64;
 use krafka::ConsumerRecord;
 use tidegate_stream::StreamMessage;
 
@@ -61,7 +62,7 @@ impl ReadRecord {
             published_us,
         };
         let headers = record.headers.into_iter().map(|(name, value)| {
-            let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+            let value = value.map(|value| header_text(&value));
             (name.to_lowercase(), value.unwrap_or_default())
         });
         let message = StreamMessage {
@@ -83,9 +84,23 @@ impl ReadRecord {
     }
 }
 
+/// A header's value. What is no text is Base64: an id may be a number in bytes, and no two are taken for one.
+fn header_text(value: &[u8]) -> String {
+    std::str::from_utf8(value).map_or_else(|_| BASE64.encode(value), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_that_differ_have_texts_that_differ() {
+        assert_eq!(header_text("café".as_bytes()), "café");
+        let of_numbers: Vec<String> = (0..=255_u64).map(|number| header_text(&number.to_be_bytes())).collect();
+        let different: std::collections::HashSet<&String> = of_numbers.iter().collect();
+        assert_eq!(different.len(), of_numbers.len());
+        assert_eq!(of_numbers[200], "AAAAAAAAAMg=");
+    }
 
     #[test]
     fn a_small_message_keeps_nothing_of_the_answer_that_it_came_in() {

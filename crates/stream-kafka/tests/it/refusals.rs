@@ -15,6 +15,7 @@ fn message(index: usize, topic: &str, payload: &str) -> OutgoingMessage {
         topic: topic.to_owned(),
         key: "u".to_owned(),
         headers: vec![("kind".to_owned(), "track".to_owned())],
+        message_id: format!("m{index}"),
         payload: Bytes::from(payload.to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_stream::{LeaseSeek, SeekTarget, ShardLease, ShardLeases, StreamCheckpoints, StreamError};
+use tidegate_stream::{LeaseSeek, SeekTarget, ShardLease, StreamError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -16,27 +16,37 @@ use super::leasing::{UpkeepDone, take, upkeep};
 use super::places;
 use super::{KinesisReader, TaskDone};
 
-/// Where a stream begins that no server has read yet, or that this server has read alone until now: of several servers the first says it.
-pub(super) async fn seed(
-    leases: &Arc<dyn ShardLeases>,
-    checkpoints: &Arc<dyn StreamCheckpoints>,
-    begin: BTreeMap<Arc<str>, ShardMark>,
-) -> Result<(), StreamError> {
-    if !leases.list().await?.is_empty() {
-        return Ok(());
-    }
-    let mut marks = places::load(checkpoints).await?;
-    if marks.is_empty() {
-        marks = texts(&begin);
-    }
-    leases.seed(marks).await.map(drop)
-}
-
 fn texts(marks: &BTreeMap<Arc<str>, ShardMark>) -> BTreeMap<String, String> {
     marks.iter().map(|(shard, mark)| (shard.to_string(), mark.to_string())).collect()
 }
 
 impl KinesisReader {
+    /// Goes on from the leases that there were before the shards were listed. Where there were none the stream begins, or goes on where
+    /// this server has read it alone until now: of several servers the first says it.
+    pub(super) async fn begin_leased(
+        &mut self,
+        to: &SeekTarget,
+        known: Vec<ShardLease>,
+        listed: ListedShards,
+    ) -> Result<(), StreamError> {
+        let marks = known.iter().filter_map(|lease| Some((lease.shard.as_str(), lease.checkpoint.as_deref()?)));
+        self.refusal = places::of_this_stream(&self.client.place, &listed, marks).err();
+        if known.is_empty()
+            && let Some(leasing) = &self.leasing
+        {
+            let leases = Arc::clone(leasing.leases());
+            let alone = places::load(&self.checkpoints, &self.client.stream_id(&self.stream)).await?;
+            let begin = if alone.marks.is_empty() || alone.are_of_another {
+                texts(&places::of_target(&self.client.place, &self.stream, to, &listed)?)
+            } else {
+                alone.marks
+            };
+            leases.seed(begin).await?;
+        }
+        self.begin_anew(listed);
+        Ok(())
+    }
+
     /// Has the leases renewed and listed beside the reader, when that is due.
     pub(super) fn begin_upkeep(&mut self) {
         let Some(leasing) = &mut self.leasing else { return };

@@ -1,6 +1,6 @@
 //! Marks: how they are loaded and saved, and which ones a place to go to makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidegate_stream::{SeekTarget, StreamCheckpoints, StreamError};
@@ -9,17 +9,56 @@ use crate::client::ListedShards;
 use crate::place::{ShardMark, ShardPlace, position};
 use crate::shards::ShardTree;
 
+/// Under which key it is kept which stream the marks are of. No shard is called so.
+pub(super) const STREAM_KEY: &str = "kinesis/stream";
 const SHOWN_CHARS_MAX: usize = 100;
+const SEEK_ALL: &str = "go on with `tidegate source seek NAME --to earliest`, or to latest or a time";
 
 /// The marks that are saved.
-pub(super) async fn load(checkpoints: &Arc<dyn StreamCheckpoints>) -> Result<BTreeMap<String, String>, StreamError> {
+pub(super) struct SavedMarks {
+    /// By shard.
+    pub(super) marks: BTreeMap<String, String>,
+    /// They are of another stream, and say nothing of this one.
+    pub(super) are_of_another: bool,
+    /// An earlier build has saved them, and not said which stream they are of.
+    pub(super) are_of_unnamed: bool,
+}
+
+/// The marks that are saved, for a reader of the stream of this id.
+pub(super) async fn load(checkpoints: &Arc<dyn StreamCheckpoints>, stream_id: &str) -> Result<SavedMarks, StreamError> {
     let checkpoints = Arc::clone(checkpoints);
     let loaded = tokio::task::spawn_blocking(move || checkpoints.load()).await;
     let mut marks =
         loaded.map_err(|error| StreamError::Retry(format!("the checkpoints cannot be read: {error}")))??;
+    let of = marks.remove(STREAM_KEY);
     // What the source kept of topics when it was one of another kind.
     marks.retain(|shard, _| !shard.contains('/'));
-    Ok(marks)
+    let are_of_another = of.as_ref().is_some_and(|of| of != stream_id);
+    Ok(SavedMarks { marks, are_of_another, are_of_unnamed: of.is_none() })
+}
+
+/// Looks whether marks may be of a stream with these shards: one that has ended stays closed.
+///
+/// # Errors
+/// One is open again, so it is another one of the same name.
+pub(super) fn of_this_stream<'m>(
+    place: &str,
+    listed: &ListedShards,
+    marks: impl IntoIterator<Item = (&'m str, &'m str)>,
+) -> Result<(), StreamError> {
+    let open: BTreeSet<&str> =
+        listed.shards.iter().filter(|shard| !shard.is_closed).map(|shard| shard.id.as_ref()).collect();
+    let mut ended = marks.into_iter().filter(|(_, mark)| ShardMark::parse(mark) == Some(ShardMark::End));
+    match ended.find(|(shard, _)| open.contains(*shard)) {
+        None => Ok(()),
+        Some((shard, _)) => Err(StreamError::Stop {
+            reason: format!(
+                "{place}: {} was read to its end, and is open: the stream was made anew under its name",
+                shortened(shard)
+            ),
+            advice: SEEK_ALL.to_owned(),
+        }),
+    }
 }
 
 /// Saves marks, all or none.
@@ -88,7 +127,7 @@ pub(super) fn of_target(
 pub(super) fn unreadable(place: &str, shard: &str, text: &str) -> StreamError {
     StreamError::Stop {
         reason: format!("{place}: the checkpoint of {} is {}, which is no place", shortened(shard), shortened(text)),
-        advice: "go on with `tidegate source seek NAME --to earliest`, or to latest or a time".to_owned(),
+        advice: SEEK_ALL.to_owned(),
     }
 }
 

@@ -244,6 +244,25 @@ fn a_server_that_read_alone_goes_on_where_it_was() {
 }
 
 #[test]
+fn leases_of_a_stream_that_was_made_anew_stop_its_servers_until_one_sends_them_elsewhere() {
+    run(async {
+        let (double, table) = (KinesisDouble::start(1).await, Arc::<MemoryLeases>::default());
+        put(&double, 0..10);
+        let checkpoint = Some("SHARD_END".to_owned());
+        let ended = ShardLease { shard: SHARD.to_owned(), holder: None, epoch: 3, beat: 0, checkpoint };
+        table.rows.lock().unwrap().insert(SHARD.to_owned(), ended);
+        let mut reader = opened(&double, &table, "a", LONG).await;
+        let stopped = reader.read().await;
+        assert!(
+            matches!(&stopped, Err(StreamError::Stop { reason, .. }) if reason.contains("made anew")),
+            "{stopped:?}"
+        );
+        reader.seek(SeekTarget::Earliest).await.unwrap();
+        assert_eq!(numbers(&read(&mut reader, 10).await), (0..10).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn leases_that_do_not_answer_are_waited_for_as_long_as_nobody_may_take_them() {
     run(async {
         let (double, table) = (KinesisDouble::start(1).await, Arc::<MemoryLeases>::default());

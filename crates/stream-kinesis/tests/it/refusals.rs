@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use tidegate_stream::{StreamCheckpoints, StreamError, StreamOrigin, StreamTarget};
+use tidegate_stream::{SeekTarget, StreamCheckpoints, StreamError, StreamOrigin, StreamReader, StreamTarget};
 
 use crate::double::{KinesisDouble, STREAM};
-use crate::marks::{MemoryMarks, run};
+use crate::marks::{MemoryMarks, opened, read, run, texts};
+
+const SHARD: &str = "shardId-000000000000";
 
 async fn why_not_opened(double: &KinesisDouble, marks: MemoryMarks) -> (String, String) {
     let checkpoints: Arc<dyn StreamCheckpoints> = Arc::new(marks);
@@ -32,14 +34,51 @@ fn what_may_not_be_read_is_told_with_the_rights_that_it_takes() {
     });
 }
 
+/// A reader over one mark of the first shard, and what it says of it.
+async fn stopped_by(double: &KinesisDouble, mark: &str) -> (Box<dyn StreamReader>, String) {
+    let marks = MemoryMarks::default();
+    marks.marks.lock().insert(SHARD.to_owned(), mark.to_owned());
+    let mut reader = opened(double, &Arc::new(marks)).await;
+    let read = reader.read().await;
+    match read {
+        Err(error @ StreamError::Stop { .. }) => (reader, error.to_string()),
+        read => panic!("{read:?}"),
+    }
+}
+
 #[test]
-fn a_checkpoint_that_is_no_place_stops_the_stream() {
+fn marks_that_lead_nowhere_stop_the_stream_until_it_is_sent_elsewhere() {
+    run(async {
+        for (mark, words) in [("nowhere", "nowhere"), ("SHARD_END", "made anew")] {
+            let double = KinesisDouble::start(1).await;
+            double.state.lock().put("k", b"one");
+            let (mut reader, said) = stopped_by(&double, mark).await;
+            assert!(said.contains(words) && said.contains("source seek NAME --to earliest"), "{said}");
+            let one =
+                SeekTarget::Position { topic: STREAM.to_owned(), partition: SHARD.to_owned(), at: "1".to_owned() };
+            assert!(matches!(reader.seek(one).await, Err(StreamError::Stop { .. })), "{mark}");
+            reader.seek(SeekTarget::Earliest).await.unwrap();
+            assert_eq!(texts(&read(&mut reader, 1).await), ["one"], "{mark}");
+        }
+    });
+}
+
+#[test]
+fn marks_of_another_stream_say_nothing_of_this_one() {
     run(async {
         let double = KinesisDouble::start(1).await;
-        let marks = MemoryMarks::default();
-        marks.marks.lock().insert("shardId-000000000000".to_owned(), "nowhere".to_owned());
-        let (reason, advice) = why_not_opened(&double, marks).await;
-        assert!(reason.contains("nowhere") && advice.contains("seek"), "{reason}; {advice}");
+        double.state.lock().put("k", b"one");
+        // What is split has ended there, and here it has not been read.
+        double.state.lock().split();
+        double.state.lock().put("k", b"two");
+        let marks = Arc::new(MemoryMarks::default());
+        let other = [(SHARD, "SHARD_END"), ("shardId-000000000009", "7"), ("kinesis/stream", "eu-west-1/clicks")];
+        marks.marks.lock().extend(other.map(|(shard, mark)| (shard.to_owned(), mark.to_owned())));
+        let mut reader = opened(&double, &marks).await;
+        assert_eq!(texts(&read(&mut reader, 2).await), ["one", "two"]);
+        let kept = marks.marks.lock().clone();
+        assert_eq!(kept.get("kinesis/stream").map(String::as_str), Some("eu-west-1/orders"), "{kept:?}");
+        assert!(!kept.contains_key("shardId-000000000009"), "{kept:?}");
     });
 }
 

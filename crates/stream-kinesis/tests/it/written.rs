@@ -41,6 +41,7 @@ fn message(index: usize, topic: &str) -> OutgoingMessage {
         topic: topic.to_owned(),
         key: format!("user-{}", index % 7),
         headers: Vec::new(),
+        message_id: index.to_string(),
         payload: index.to_string().into(),
     }
 }

@@ -67,6 +67,7 @@ async fn a_file_that_comes_after_it_was_given_up_is_deleted_with_the_next_batch(
         topic: "a".to_owned(),
         key: String::new(),
         headers: Vec::new(),
+        message_id: String::new(),
         payload: "{}".into(),
     };
     assert_eq!(writer.write(vec![message], 5).await.unwrap(), []);

@@ -91,6 +91,7 @@ impl MessageShape {
                 topic: topic.clone(),
                 key: record.message_id.clone(),
                 headers: Vec::new(),
+                message_id: record.message_id.clone(),
                 payload: Bytes::from(violation::to_json(record)),
             });
         }
@@ -117,12 +118,13 @@ impl MessageShape {
                 }
             }
         }
-        let key = key.unwrap_or_else(|| event.message_id().to_owned());
+        let message_id = event.message_id().to_owned();
+        let key = key.unwrap_or_else(|| message_id.clone());
         let payload = match &self.format {
             None => Bytes::from(event.to_json()),
             Some(format) => format.payload(&topic, event).map_err(no_payload)?,
         };
-        Ok(OutgoingMessage { index, topic, key, headers, payload })
+        Ok(OutgoingMessage { index, topic, key, headers, message_id, payload })
     }
 }
 
@@ -212,6 +214,7 @@ mod tests {
         let [first, second] = &shaped.messages[..] else { panic!("{shaped:?}") };
         assert_eq!((first.index, &*first.topic, &*first.key), (0, "events-pro", "u"));
         assert_eq!(first.headers, [("plan".to_owned(), "pro".to_owned())]);
+        assert_eq!((&*first.message_id, &*second.message_id), ("m", "k"));
         assert_eq!(first.payload, body.as_bytes());
         assert_eq!((second.index, &*second.topic, &*second.key, second.headers.len()), (1, "events-web", "k", 0));
         let shaped = shape().messages(&batch, 6, &HashSet::new());

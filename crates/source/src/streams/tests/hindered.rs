@@ -80,6 +80,21 @@ async fn a_seek_goes_past_a_message_whose_schema_does_not_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_waits_for_an_operator_goes_where_it_is_sent() {
+    let upstream = TestUpstream::numbered(30, 10);
+    upstream.0.lock().stops_at = Some(10);
+    let stream = TestStream::begin(&upstream);
+    until("it says why it stands still", || stream.report().error.is_some()).await;
+    let told = stream.report().error.map(|(error, _)| error);
+    assert_eq!(told.as_deref(), Some("it leads nowhere; go elsewhere"));
+    assert_eq!(stream.sources.seek(SOURCE, position("20")).await, Ok(()));
+    upstream.until("the rest is acknowledged", |held| held.acknowledged == 30).await;
+    let expected: Vec<String> = (0..10).chain(20..30).map(|n| format!("orders/0/{n}")).collect();
+    assert_eq!(ids(&stream.records()), expected);
+    stream.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_fails_is_told_what_came_into_the_log_before_another_takes_its_place() {
     let upstream = TestUpstream::numbered(30, 10);
     upstream.0.lock().fails_at = Some(30);
