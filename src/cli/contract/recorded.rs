@@ -162,7 +162,7 @@ fn of_file(path: &Path, source: &str, take: &mut dyn FnMut(&Event)) -> Result<Re
 }
 
 /// A moment in microseconds since the epoch, from a time or from an age.
-fn since(text: &str) -> Result<i64, CommandFailure> {
+pub(super) fn since(text: &str) -> Result<i64, CommandFailure> {
     let moment = time::parse(text).or_else(|| {
         let age = units::duration(text)?;
         Some(clock::now_us().saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)))

@@ -145,8 +145,9 @@ impl SourceWatch {
 
     /// The name of an event, as far as whoever asks may know it: a rule for all names has none of them.
     fn told_name<'e>(&self, event: &'e Event) -> Option<&'e str> {
-        let has = |name: &str| self.contract.as_ref().is_some_and(|contract| contract.has_name(event.kind, name));
-        name_of(event.kind, &event.body).filter(|name| !self.is_masked || has(name))
+        let contract = self.contract.as_ref();
+        let name = name_of(event.kind, &event.body);
+        name.filter(|name| !self.is_masked || contract.is_some_and(|contract| contract.has_name(event.kind, name)))
     }
 
     /// As it is answered.
