@@ -31,7 +31,7 @@ pub(super) enum ContractCommand {
     /// Say which fields of the recorded events are not what the contracts say, and since which version
     Drift(drift::DriftArgs),
     /// How often a running server saw its contracts broken: by the hour or the day, by event, field and release of the client
-    Violations(violations::ContractViolationsArgs),
+    Violations(Box<violations::ContractViolationsArgs>),
     /// Make contracts from a tracking plan or from schemas of another product
     Import(import::PlanImportArgs),
 }

@@ -16,7 +16,8 @@ use rusqlite::{Connection, Row, ToSql, Transaction, TransactionBehavior, params}
 use tidegate_event::value::Value;
 
 use super::fates::{fate_hour, shortened};
-use super::{RefineStage, State, StateError, signed, sum, unsigned};
+use super::sum::{number, text};
+use super::{RefineStage, State, StateError, signed, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS violation_hours (
@@ -192,9 +193,9 @@ pub(super) fn named(
         let mut find = connection.prepare_cached(&format!("SELECT DISTINCT {column} FROM violation_hours"))?;
         let mut rows = find.query([])?;
         while let Some(row) = rows.next()? {
-            let text = sum::text(row, 0)?;
-            if is_named(&text) {
-                found.push((column, text));
+            let named = text(row, 0)?;
+            if is_named(&named) {
+                found.push((column, named));
             }
         }
     }
@@ -202,14 +203,14 @@ pub(super) fn named(
 }
 
 /// Counts what has this text in a column together with others.
-pub(super) fn forget_name(connection: &Connection, (column, text): (&str, &str)) -> rusqlite::Result<()> {
+pub(super) fn forget_name(connection: &Connection, (column, name): (&str, &str)) -> rusqlite::Result<()> {
     let columns = COLUMNS.replace(column, "?2");
     let sql = format!(
         "INSERT INTO violation_hours ({COLUMNS}) SELECT {columns} FROM violation_hours WHERE {column} = ?1 {ADDED}"
     );
-    connection.prepare_cached(&sql)?.execute([text, OTHERS])?;
+    connection.prepare_cached(&sql)?.execute([name, OTHERS])?;
     let sql = format!("DELETE FROM violation_hours WHERE {column} = ?1");
-    connection.prepare_cached(&sql)?.execute([text]).map(drop)
+    connection.prepare_cached(&sql)?.execute([name]).map(drop)
 }
 
 /// Whose violations are looked at, and which.
@@ -335,23 +336,24 @@ fn history(connection: &Connection, query: &ViolationQuery) -> rusqlite::Result<
     let counted = if query.field.is_some() { "rule <> ''" } else { "rule = ''" };
     let time = if query.by_day { "hour / 24 * 24" } else { "hour" };
     let sql = format!("{FOUND} SELECT {time}, sum(events) FROM found WHERE {counted} GROUP BY 1 ORDER BY 1");
-    let times = rows(connection, &sql, &values[..VALUES_BEFORE_BOUND], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))?;
+    let times =
+        rows(connection, &sql, &values[..VALUES_BEFORE_BOUND], |row| Ok((number(row, 0)?, unsigned(number(row, 1)?))))?;
     let mut found = ViolationHistory { times, ..ViolationHistory::default() };
     found.events = rows(connection, &list("kind, name", counted), &values, |row| {
-        Ok(ViolatedEvent { kind: row.get(0)?, name: row.get(1)?, span: span(row, 2)? })
+        Ok(ViolatedEvent { kind: text(row, 0)?, name: text(row, 1)?, span: span(row, 2)? })
     })?;
     found.fields = rows(connection, &list("source, kind, name, field, rule", "rule <> ''"), &values, |row| {
         Ok(ViolatedField {
-            source: row.get(0)?,
-            kind: row.get(1)?,
-            name: row.get(2)?,
-            field: row.get(3)?,
-            rule: row.get(4)?,
+            source: text(row, 0)?,
+            kind: text(row, 1)?,
+            name: text(row, 2)?,
+            field: text(row, 3)?,
+            rule: text(row, 4)?,
             span: span(row, 5)?,
         })
     })?;
     found.releases = rows(connection, &list("client_release", counted), &values, |row| {
-        Ok(ViolatingRelease { release: row.get(0)?, span: span(row, 1)? })
+        Ok(ViolatingRelease { release: text(row, 0)?, span: span(row, 1)? })
     })?;
     let lengths = [found.events.len(), found.fields.len(), found.releases.len()];
     found.has_more = lengths.iter().any(|length| *length > query.rows_max);
@@ -384,8 +386,8 @@ fn rows<T>(
 }
 
 fn span(row: &Row<'_>, first: usize) -> rusqlite::Result<ViolationSpan> {
-    let events = unsigned(row.get(first)?);
-    Ok(ViolationSpan { events, first_hour: row.get(first + 1)?, last_hour: row.get(first + 2)? })
+    let events = unsigned(number(row, first)?);
+    Ok(ViolationSpan { events, first_hour: number(row, first + 1)?, last_hour: number(row, first + 2)? })
 }
 
 #[cfg(test)]
