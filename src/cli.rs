@@ -177,7 +177,7 @@ enum Command {
     Top(top::TopArgs),
     /// List the quarantined events, and why; try, retry, edit, export, purge them
     Quarantine(quarantine::QuarantineArgs),
-    /// Contracts of events: infer from traffic, compare, test, watch for drift, import from other products
+    /// Contracts of events: infer from traffic, compare, test, watch for drift, count violations, import from other products
     #[command(subcommand)]
     Contract(contract::ContractCommand),
     /// What has become of single events of a running server, by id, user, name and time

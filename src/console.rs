@@ -47,6 +47,7 @@ mod syncs;
 mod text;
 mod trace;
 mod tried;
+mod violations;
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -129,6 +130,7 @@ fn router() -> Router {
         .route("/sources", get(sources::list))
         .route("/sources/{name}", get(sources::show))
         .route("/contracts", get(contracts::show))
+        .route("/contracts/{domain}", get(contracts::domain))
         .route("/contracts/{domain}/{event}", get(contract_event::show).post(contract_event::update))
         .route("/new/contract", get(contract_event::new).post(contract_event::create))
         .route("/destinations", get(destinations::list))

@@ -13,6 +13,7 @@ mod blobs;
 mod changes;
 mod conservation;
 mod contract_traffic;
+mod contract_violations;
 mod contracts;
 mod destination_kinds;
 mod device;
@@ -145,6 +146,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<SharedApi>> {
         .routes(routes!(conservation::show))
         .routes(routes!(activity::show))
         .routes(routes!(contract_traffic::show, contract_traffic::compare))
+        .routes(routes!(contract_violations::show))
         .routes(routes!(destination_kinds::list))
         .routes(routes!(contracts::list_domains, contracts::create_domain))
         .routes(routes!(contracts::show_domain, contracts::change_domain))

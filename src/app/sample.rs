@@ -147,7 +147,7 @@ impl<'w> Sampler<'w> {
                 taken.push(event);
                 continue;
             };
-            let Judged { event, violation, quarantined, undeclared: _ } = refine::judged(contract, event);
+            let Judged { event, violation, quarantined, .. } = refine::judged(contract, event);
             sampled.violations.extend(violation);
             if let Some(entry) = quarantined {
                 sampled.leave_out(LeftOut::Quarantined { code: entry.code, message: String::new() });

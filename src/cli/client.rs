@@ -19,6 +19,7 @@ mod rebuilds;
 mod replays;
 mod sign_in;
 mod token;
+mod violations;
 
 pub(super) use address::ConnectArgs;
 pub(super) use admin::AdminClient;

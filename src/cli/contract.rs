@@ -1,4 +1,5 @@
-//! `tidegate contract`: what people do with contracts at a terminal. All of it reads; the only files written are those of `--out`.
+//! `tidegate contract`: what people do with contracts at a terminal. All of it reads; the only files written are those of `--out`. What was counted of
+//! violations a running server is asked for, all else is of folders and recorded events.
 
 mod diff;
 mod drift;
@@ -7,6 +8,7 @@ mod import;
 mod infer;
 mod recorded;
 mod test;
+mod violations;
 
 use super::CommandDone;
 
@@ -16,6 +18,7 @@ use super::CommandDone;
     tidegate contract infer shop --source web --out shop/events/domains/web   from what came so far\n  \
     tidegate check shop                                                       is it right?\n  \
     tidegate contract drift shop                                              what does not fit it, since when?\n  \
+    tidegate contract violations --since 7d                                   how often, by field and release?\n  \
     tidegate contract diff shop shop-new                                      what would a change block?\n  \
     tidegate contract test shop                                               the cases in events/tests")]
 pub(super) enum ContractCommand {
@@ -27,6 +30,8 @@ pub(super) enum ContractCommand {
     Test(test::ContractTestArgs),
     /// Say which fields of the recorded events are not what the contracts say, and since which version
     Drift(drift::DriftArgs),
+    /// How often a running server saw its contracts broken: by the hour or the day, by event, field and release of the client
+    Violations(Box<violations::ContractViolationsArgs>),
     /// Make contracts from a tracking plan or from schemas of another product
     Import(import::PlanImportArgs),
 }
@@ -37,6 +42,7 @@ pub(super) fn run(command: &ContractCommand, json: bool) -> CommandDone {
         ContractCommand::Diff(args) => diff::run(args, json),
         ContractCommand::Test(args) => test::run(args, json),
         ContractCommand::Drift(args) => drift::run(args, json),
+        ContractCommand::Violations(args) => violations::run(args, json),
         ContractCommand::Import(args) => import::run(args, json),
     }
 }

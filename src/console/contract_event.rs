@@ -20,6 +20,7 @@ use super::form_fields::{FormProblems, WrongField};
 use super::layout::{ConsolePage, go_to};
 use super::objects::{as_asked, managed};
 use super::text::{amount, count, moment_or, pretty, short};
+use super::violations::ViolationsView;
 
 const EVENT: &str = "event";
 const SLUG_CHARS_MAX: usize = 70;
@@ -201,11 +202,17 @@ async fn one_page(
     let place = PartPlace::of(&object.name).ok_or_else(PageRefusal::absent)?;
     let event = place.event.unwrap_or_default();
     let here = format!("/contracts/{}/{}", segment(&place.domain), segment(&event));
+    // The name of any other is a label.
+    let counted_as = name.filter(|_| matches!(kind, "track" | "page" | "screen")).unwrap_or_default();
+    let of = [("type", kind), ("event", counted_as)];
+    let over_time = ViolationsView { here: &here, of: &of }.shown(request).await?;
+    let domain_page = format!("/contracts/{}", segment(&place.domain));
     let content = html! {
-        p { (short(kind)) " in the domain " (short(&place.domain)) }
+        p { (short(kind)) " in the domain " a href=(request.to(&domain_page, &[])) { (short(&place.domain)) } }
         (above)
         (arrived(&ArrivedEvent::of(&arrives, kind, name), request))
         (violations(&arrives, (kind, name), request))
+        (over_time)
         section { h2 { "Schema" } (schema_tree(&object.spec["schema"])) }
         section {
             h2 { "Change it" }

@@ -1,5 +1,6 @@
 //! What arrives against what was declared.
 
+use axum::extract::Path;
 use axum::response::Response;
 use maud::{Markup, html};
 use tidegate_api_types::object::ShownObject;
@@ -8,7 +9,9 @@ use tidegate_api_types::traffic::{ContractTraffic, EventTraffic, SourceTraffic};
 use super::ask::{PageRefusal, PageRequest, segment};
 use super::contract_parts::{ArrivedEvent, PartPlace, parts, text, traffic};
 use super::layout::ConsolePage;
+use super::live::quoted;
 use super::text::{amount, count, moment, moment_or, short};
+use super::violations::ViolationsView;
 
 /// Senders that are named of an event.
 const SENDERS_MAX: usize = 3;
@@ -16,6 +19,7 @@ const SENDERS_MAX: usize = 3;
 pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> {
     let (domains, events) = (parts(&request, "domain").await?, parts(&request, "event").await?);
     let found = traffic(&request, &[]).await?;
+    let over_time = ViolationsView { here: "/contracts", of: &[] }.shown(&request).await?;
     let content = html! {
         (looked_at(&found, &request))
         @if domains.is_empty() {
@@ -24,9 +28,33 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
         }
         @for domain in &domains { (one_domain(domain, (events.as_slice(), &found), &request)) }
         (undeclared(&found, &request))
+        (over_time)
     };
     let command = "tidegate contract drift".to_owned();
     Ok(ConsolePage { title: "Contracts", at: "/contracts", command, updates: None, content }.show(&request))
+}
+
+/// One domain: its events, and how often its contracts were broken.
+pub(super) async fn domain(Path(domain): Path<String>, request: PageRequest) -> Result<Response, PageRefusal> {
+    let (domains, events) = (parts(&request, "domain").await?, parts(&request, "event").await?);
+    let place = PartPlace { domain, event: None };
+    let object = domains.iter().find(|one| PartPlace::of(&one.name).as_ref() == Some(&place));
+    let object = object.ok_or_else(PageRefusal::absent)?;
+    let found = traffic(&request, &[]).await?;
+    let (here, of) = (domain_page(&place.domain), [("domain", place.domain.as_str())]);
+    let over_time = ViolationsView { here: &here, of: &of }.shown(&request).await?;
+    let content = html! {
+        (looked_at(&found, &request))
+        (one_domain(object, (events.as_slice(), &found), &request))
+        (over_time)
+    };
+    let title = format!("Domain {}", short(&place.domain));
+    let command = format!("tidegate object get domain {}", quoted(&object.name));
+    Ok(ConsolePage { title: &title, at: "/contracts", command, updates: None, content }.show(&request))
+}
+
+fn domain_page(domain: &str) -> String {
+    format!("/contracts/{}", segment(domain))
 }
 
 /// Which events the numbers are of.
@@ -65,7 +93,7 @@ fn one_domain(
     let blocks = domain.spec["onUndeclaredSchema"] == "BLOCK_EVENT";
     html! {
         section {
-            h2 { (short(name)) }
+            h2 { a href=(request.to(&domain_page(&place.domain), &[])) { (short(name)) } }
             p.quiet {
                 "Events that it does not declare are " @if blocks { "blocked" } @else { "let through" } "."
                 @if let Some(file) = domain.managed_by.as_ref().and_then(|by| by.file.as_deref()) { " " code { (short(file)) } }

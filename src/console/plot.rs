@@ -43,11 +43,24 @@ impl PlotHours {
     pub(super) fn add(&self, values: &mut Vec<i64>, hours: &[HourActivity], of: impl Fn(&FateNumbers) -> i64) {
         values.resize(self.count, 0);
         for HourActivity { hour, counts } in hours {
-            let at = time::parse(hour).map(|at_us| at_us.saturating_sub(self.first_us).div_euclid(HOUR_US));
-            let at = at.and_then(|at| usize::try_from(at).ok());
-            if let Some(value) = at.and_then(|at| values.get_mut(at)) {
-                *value = value.saturating_add(of(counts));
-            }
+            self.put(values, hour, of(counts));
+        }
+    }
+
+    /// What is counted of each hour, which has its beginning beside it.
+    pub(super) fn values<'h>(&self, counted: impl Iterator<Item = (&'h str, i64)>) -> Vec<i64> {
+        let mut values = vec![0; self.count];
+        for (hour, number) in counted {
+            self.put(&mut values, hour, number);
+        }
+        values
+    }
+
+    fn put(&self, values: &mut [i64], hour: &str, number: i64) {
+        let at = time::parse(hour).map(|at_us| at_us.saturating_sub(self.first_us).div_euclid(HOUR_US));
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        if let Some(value) = at.and_then(|at| values.get_mut(at)) {
+            *value = value.saturating_add(number);
         }
     }
 
@@ -181,6 +194,8 @@ mod tests {
         hours.add(&mut values, &found, |counts| counts.came);
         assert_eq!(values, [0, 5, 10]);
         assert_eq!(path(&values, 10), "M0 100L1 50L2 0");
+        let twice = ["2026-01-01T01:00:00Z", "2026-01-01T01:00:00Z", "no time"].map(|hour| (hour, 2));
+        assert_eq!(hours.values(twice.into_iter()), [0, 4, 0]);
         let mut last = Vec::new();
         hours.last(2).add(&mut last, &found, |counts| counts.came);
         assert_eq!(last, [5, 10]);

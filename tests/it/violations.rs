@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use crate::reliability::{SYNC, wait};
-use crate::support::{Warehouse, Workspace};
+use crate::reliability::{SYNC, drained, wait};
+use crate::support::admin::Admin;
+use crate::support::{Warehouse, Workspace, run};
 
 /// One event rule with these policies over `n` (an integer) and nothing else.
 fn rule(name: &str, on_schema: &str, on_fields: &str) -> String {
@@ -201,4 +202,74 @@ fn a_tightened_contract_takes_nothing_from_a_sync_that_lags() {
         assert_eq!(warehouse.rows("SELECT count(*) FROM event_violations"), ["6"]);
     }
     assert_eq!(workspace.quarantined(), ["schema-violation"; 4]);
+}
+
+#[test]
+fn violations_are_counted_by_event_field_and_release_and_a_retry_is_not_counted_again() {
+    let workspace = shop("BLOCK_EVENT", "");
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let of = |release: &str, mut event: serde_json::Value| {
+        event["context"] = json!({"os": {"name": "iOS"}, "app": {"version": release}});
+        event
+    };
+    let batch = [
+        of("4.1", track("1", "Strict", json!({"n": "hunter2"}))),
+        of("4.2", track("2", "Strict", json!({"n": "hunter2", "extra": 1}))),
+        of("4.2", track("3", "Made up", json!({}))),
+        // What is undeclared and allowed breaks nothing.
+        of("4.2", track("4", "Loose", json!({"n": 1, "extra": 1}))),
+        of("4.2", track("5", "Strict", json!({"n": 1}))),
+    ];
+    assert_eq!(server.batch(&batch).status, 200);
+    drained(&workspace);
+    let place = "/api/v1/contract-violations";
+    let counted = |found: &serde_json::Value, list: &str, names: &[&str]| -> Vec<String> {
+        let text = |row: &serde_json::Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let row = |row: &serde_json::Value| {
+            let names: Vec<String> = names.iter().map(|name| text(row, name)).collect();
+            format!("{}: {}", names.join(" "), row["events"])
+        };
+        found[list].as_array().unwrap().iter().map(row).collect()
+    };
+    let found = admin.get(place);
+    assert_eq!(
+        (&found["events"], &found["masked"], &found["hours"]),
+        (&json!(3), &json!(false), &json!(24)),
+        "{found}"
+    );
+    assert_eq!(counted(&found, "by_event", &["type", "name"]), ["track Strict: 2", "track Made up: 1"]);
+    assert_eq!(
+        counted(&found, "by_field", &["name", "field", "rule"]),
+        ["Strict /properties/n type: 2", "Made up  undeclaredEvent: 1", "Strict /properties/extra undeclaredField: 1"]
+    );
+    assert_eq!(counted(&found, "by_release", &["release"]), ["iOS 4.2: 2", "iOS 4.1: 1"]);
+    assert!(!found.to_string().contains("hunter2"), "{found}");
+    for (query, events) in [
+        ("domain=shop", 2),
+        ("source=web&type=track", 3),
+        ("source=else", 0),
+        ("event=Strict&by=day", 2),
+        ("field=/properties/n", 2),
+        ("release=iOS+4.1", 1),
+    ] {
+        let reply = admin.ask("GET", &format!("{place}?{query}"), b"");
+        assert_eq!(reply.json()["events"], events, "{query}: {}", reply.text());
+    }
+    assert_eq!(admin.ask("GET", &format!("{place}?domain=nothing"), b"").code(), "404 no-such-object");
+    assert_eq!(admin.ask("GET", &format!("{place}?since=yesterday"), b"").code(), "400 query");
+    let reply = admin.post("/api/v1/quarantine/retry", &json!({"entries": {"all": true}}));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    wait(&workspace, "they are judged again", |status| status["sources"]["web"]["violations"] == 6);
+    assert_eq!(admin.get(place)["events"], 3);
+    let url = format!("http://{}", server.admin);
+    let words = ["contract", "violations", "--since", "7d", "--domain", "shop", "--server", &url, "--token", &token];
+    let shown: serde_json::Value = serde_json::from_slice(&run(&[&words[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!((&shown["events"], &shown["by_event"][0]["name"]), (&json!(2), &json!("Strict")), "{shown}");
+    let text = String::from_utf8_lossy(&run(&words).stdout).into_owned();
+    for part in ["2 events broke a contract", "/properties/n", "iOS 4.2", "undeclaredField"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    server.stop();
 }

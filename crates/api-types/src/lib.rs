@@ -61,6 +61,8 @@ pub mod traffic;
 pub mod tried;
 /// Versions and where they are in use.
 pub mod version;
+/// How often contracts were broken over time.
+pub mod violations;
 /// Objects of a workspace, and what changes of them.
 pub mod workspace;
 /// Write keys of sources: which there are and what they are used for.

@@ -138,6 +138,8 @@ pub const EVENT_CONTRACTS: &str = "/api/v1/events/contracts";
 pub const EVENT_CONTRACT: &str = "/api/v1/events/contracts/{id}";
 /// What arrives, held against the contracts: GET; and against contracts as they would be: POST. Nothing is changed.
 pub const CONTRACT_TRAFFIC: &str = "/api/v1/contract-traffic";
+/// How often contracts were broken over time, and by what: GET.
+pub const CONTRACT_VIOLATIONS: &str = "/api/v1/contract-violations";
 /// Which destinations there can be, and their settings: GET.
 pub const DESTINATION_KINDS: &str = "/api/v1/destination-kinds";
 /// What has become of single events: GET.

@@ -70,6 +70,8 @@ pub struct Contract {
 
 /// One rule, compiled.
 pub(super) struct ContractRule {
+    /// It is for events of one name, where a page or screen may be for all.
+    pub(super) is_named: bool,
     pub(super) version: String,
     pub(super) on_schema_violation: OnSchemaViolation,
     pub(super) on_undeclared_fields: OnUndeclaredFields,
@@ -167,6 +169,12 @@ impl Contract {
         (names, self.block_undeclared)
     }
 
+    /// Whether some rule is for events of this name.
+    #[must_use]
+    pub fn has_name(&self, kind: EventKind, name: &str) -> bool {
+        self.kinds[kind as usize].named.contains_key(name)
+    }
+
     /// The rule for an event. A page or screen is looked for by its name first, then among the rules for any name.
     pub(super) fn find(&self, kind: EventKind, name: Option<&str>, version: &str) -> EventLookup<'_> {
         let names = &self.kinds[kind as usize];
@@ -237,6 +245,7 @@ fn compile_rule(
         vec![ContractProblem::new(&rule.origin, problem, fix)]
     })?;
     let compiled = ContractRule {
+        is_named: identity(rule).1.is_some(),
         version: rule.version.clone(),
         on_schema_violation: rule.on_schema_violation,
         on_undeclared_fields: rule.on_undeclared_fields,

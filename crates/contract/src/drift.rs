@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use tidegate_event::EventKind;
 use tidegate_event::value::JsonObject;
 
+use super::client_release::client_release;
 use super::compile::Contract;
 use super::schema::clip;
 
@@ -210,15 +211,7 @@ fn unknown_sender() -> DriftSender {
     DriftSender { family: String::new(), version: SenderVersion::of("") }
 }
 
-/// The operating system with the version of the app; else the library with its own.
 fn sender(body: &JsonObject) -> DriftSender {
-    let app = context_text(body, "os", "name").zip(context_text(body, "app", "version"));
-    let library = || context_text(body, "library", "name").zip(context_text(body, "library", "version"));
-    let Some((family, version)) = app.or_else(library) else { return unknown_sender() };
+    let Some((family, version)) = client_release(body.get("context")) else { return unknown_sender() };
     DriftSender { family: clip(family).to_owned(), version: SenderVersion::of(version) }
-}
-
-fn context_text<'b>(body: &'b JsonObject, part: &str, field: &str) -> Option<&'b str> {
-    let value = body.get("context")?.get(part)?.get(field)?;
-    value.as_str().filter(|text| !text.is_empty())
 }

@@ -4,15 +4,13 @@
 use std::fmt::Write as _;
 
 use jsonschema::ValidationError;
-use jsonschema::error::ValidationErrorKind as ErrorKind;
-use tidegate_document::pointer;
 use tidegate_event::EventKind;
 use tidegate_event::value::{JsonObject, Value};
 
+use super::broken::{UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION, VERSION_PLACE, place_of};
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::judge::{called, counts_when_open, name_of, version_of};
 use super::report::{ContractReport, write_place};
-use super::schema::escape;
 use super::{Action, OnUndeclaredFields, VIOLATIONS_MAX};
 
 /// One thing that a contract finds in an event.
@@ -52,10 +50,10 @@ impl Contract {
             EventLookup::Rule(rule) => rule.examine(&Value::Object(body.clone()), &mut findings),
             EventLookup::UnknownVersion => {
                 let says = format!("version {version:?} of {} is not declared", called(kind, name));
-                findings.push(of_event("/context/htevents/schemaVersion", "undeclaredVersion", says));
+                findings.push(of_event(VERSION_PLACE, UNDECLARED_VERSION, says));
             }
             EventLookup::Undeclared => {
-                findings.push(of_event("", "undeclaredEvent", format!("{} is not declared", called(kind, name))));
+                findings.push(of_event("", UNDECLARED_EVENT, format!("{} is not declared", called(kind, name))));
             }
         }
         Examined { action: verdict.action, omitted: verdict.omitted, findings }
@@ -85,7 +83,7 @@ impl ContractRule {
             let place = ContractReport::line(|line| write_place(line, path));
             let says = "the field is not declared".to_owned();
             if !findings.iter().any(|known: &EventFinding| known.place == place) {
-                let keyword = "undeclaredField".to_owned();
+                let keyword = UNDECLARED_FIELD.to_owned();
                 findings.push(EventFinding { place, keyword, whole: says.clone(), says, found: "nothing" });
             }
         });
@@ -114,41 +112,15 @@ impl ContractRule {
 }
 
 fn of_error(event: &Value, error: &ValidationError<'_>) -> EventFinding {
-    let (mut place, found) = starred(event, error.instance_path().as_str());
-    let mut word = found.map_or("nothing", type_word);
-    if let ErrorKind::Required { property } = error.kind() {
-        word = "nothing";
-        if let Some(name) = property.as_str() {
-            place = format!("{place}/{}", escape(name));
-        }
-    }
+    let (place, found) = place_of(event, error);
     let cut = |text: String| ContractReport::line(|line| line.write_str(&text));
     EventFinding {
-        place: cut(place),
+        place,
         keyword: error.kind().keyword().to_owned(),
         says: cut(error.masked().to_string()),
         whole: cut(error.to_string()),
-        found: word,
+        found: found.map_or("nothing", type_word),
     }
-}
-
-/// A pointer into an event with a star for each item of a list, and what it leads to.
-fn starred<'v>(event: &'v Value, at: &str) -> (String, Option<&'v Value>) {
-    let (mut place, mut here) = (String::new(), Some(event));
-    for step in at.strip_prefix('/').into_iter().flat_map(pointer::steps) {
-        match here {
-            Some(Value::Array(items)) => {
-                place.push_str("/*");
-                here = step.parse::<usize>().ok().and_then(|at| items.get(at));
-            }
-            other => {
-                place.push('/');
-                place.push_str(&escape(&step));
-                here = other.and_then(|value| value.get(&step));
-            }
-        }
-    }
-    (place, here)
 }
 
 fn type_word(value: &Value) -> &'static str {

@@ -8,6 +8,7 @@ use jsonschema::error::ValidationErrorKind as ErrorKind;
 use tidegate_event::EventKind;
 use tidegate_event::value::{JsonObject, Value};
 
+use super::broken::{BrokenRules, UNDECLARED_EVENT, UNDECLARED_VERSION, VERSION_PLACE};
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::report::{ContractReport, write_place, write_pointer};
 use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOLATIONS_MAX, Verdict, Violation};
@@ -41,12 +42,17 @@ impl Contract {
         let mut report = ContractReport::default();
         report.push(|line| match (unknown_version, kind) {
             (true, _) => {
-                write!(line, "/context/htevents/schemaVersion: version {version:?} of {of} is not declared.")
+                write!(line, "{VERSION_PLACE}: version {version:?} of {of} is not declared.")
             }
             (false, EventKind::Track) => write!(line, "/event: {of} is not declared."),
             (false, EventKind::Page | EventKind::Screen) => write!(line, "/name: {of} is not declared."),
             (false, _) => write!(line, "/type: {of} is not declared."),
         });
+        let mut broken = BrokenRules::default();
+        broken.of_event(body.get("context"), name.is_some_and(|name| self.has_name(kind, name)));
+        let (keyword, place) =
+            if unknown_version { (UNDECLARED_VERSION, VERSION_PLACE) } else { (UNDECLARED_EVENT, "") };
+        broken.add(keyword, || place.to_owned());
         Verdict {
             action: if self.block_undeclared { Action::Block } else { Action::Allow },
             undeclared,
@@ -60,6 +66,7 @@ impl Contract {
                 has_undeclared_fields: false,
                 has_schema_violated: false,
                 violations: report.into_sentences(),
+                broken,
             }),
         }
     }
@@ -77,6 +84,7 @@ impl ContractRule {
     #[cold]
     fn judge_unclean(&self, kind: EventKind, value: &mut Value) -> Verdict {
         let (mut report, mut undeclared) = (ContractReport::default(), Vec::new());
+        let mut broken = BrokenRules::default();
         let allows = self.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
         let of = allows.then(|| called(kind, value.as_object().and_then(|body| name_of(kind, body))));
         self.fields.each_undeclared(value, &mut |path| {
@@ -103,13 +111,17 @@ impl ContractRule {
             trimmed
         });
         let has_schema_violated = match &trimmed {
-            Some(trimmed) if allows => self.validate_open(value, trimmed, &mut report),
-            trimmed => self.validate(trimmed.as_ref().unwrap_or(value), &mut report),
+            Some(trimmed) if allows => self.validate_open(value, trimmed, &mut report, &mut broken),
+            trimmed => self.validate(trimmed.as_ref().unwrap_or(value), &mut report, &mut broken),
         };
         let block = (has_undeclared_fields && self.on_undeclared_fields == OnUndeclaredFields::BlockEvent)
             || (has_schema_violated && self.on_schema_violation == OnSchemaViolation::BlockEvent);
         if allows && !has_schema_violated && !self.undeclared_rows {
             return Verdict { undeclared, ..Verdict::CLEAN };
+        }
+        broken.of_event(value.get("context"), self.is_named);
+        if has_undeclared_fields {
+            self.fields.each_undeclared(value, &mut |path| broken.add_field(path));
         }
         let violation = Violation {
             payload: value.to_string(),
@@ -120,6 +132,7 @@ impl ContractRule {
             has_undeclared_fields,
             has_schema_violated,
             violations: report.into_sentences(),
+            broken,
         };
         let mut omitted = false;
         if let Some(trimmed) = trimmed
@@ -137,20 +150,27 @@ impl ContractRule {
 
     /// The same for an event that keeps its undeclared fields: they count for `required`, `maxProperties` and the like, and
     /// only what closes a schema (or a branch of it) may not hold them against it. `trimmed` is the event without them.
-    fn validate_open(&self, value: &Value, trimmed: &Value, report: &mut ContractReport) -> bool {
+    fn validate_open(
+        &self,
+        value: &Value,
+        trimmed: &Value,
+        report: &mut ContractReport,
+        broken: &mut BrokenRules,
+    ) -> bool {
         let closed_branch = self.validator.is_valid(trimmed);
         let mut violated = false;
         for error in self.validator.iter_errors(value) {
             if counts_when_open(&error, closed_branch) {
                 violated = true;
                 report.push(|line| said(line, &error));
+                broken.add_error(value, &error);
             }
         }
         violated
     }
 
     /// Adds what the schema has against `value`; whether there was anything.
-    fn validate(&self, value: &Value, report: &mut ContractReport) -> bool {
+    fn validate(&self, value: &Value, report: &mut ContractReport, broken: &mut BrokenRules) -> bool {
         if self.validator.is_valid(value) {
             return false;
         }
@@ -158,9 +178,11 @@ impl ContractRule {
         for error in self.validator.iter_errors(value) {
             silent = false;
             report.push(|line| said(line, &error));
+            broken.add_error(value, &error);
         }
         if silent {
             report.push(|line| line.write_str("the event: it does not satisfy its schema."));
+            broken.add_schema();
         }
         true
     }

@@ -24,6 +24,8 @@ use serde_json::Value;
 use tidegate_event::EventKind;
 
 mod bounds;
+mod broken;
+mod client_release;
 mod compile;
 mod contrast;
 mod document;
@@ -47,6 +49,8 @@ mod types;
 mod work;
 mod written;
 
+pub use broken::{BrokenRule, BrokenRules};
+pub use client_release::client_release;
 pub use compile::Contract;
 pub use contrast::{ContrastCount, ContrastKey, ContrastOutcome, ContrastReport, differences};
 pub use drift::{DriftLine, DriftWatch};
@@ -260,6 +264,8 @@ pub struct Violation {
     /// One sentence each, led by a JSON pointer: at most [`VIOLATIONS_MAX`] of at most
     /// [`VIOLATION_BYTES_MAX`] bytes, and then one that says how many more there are.
     pub violations: Vec<String>,
+    /// The same for counting.
+    pub broken: BrokenRules,
 }
 
 /// Sentences in one violation.

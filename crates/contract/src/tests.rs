@@ -438,3 +438,52 @@ fn odd_versions_are_named_as_sent() {
         assert_eq!(violation.as_ref().map(|it| it.schema_version.as_str()), version);
     }
 }
+
+#[test]
+fn what_an_event_breaks_is_told_once_for_all_items_and_without_values() {
+    let item = json!({"required": ["sku"], "properties": {"sku": {"type": "string"}}});
+    let schema = json!({"type": "object", "properties": {
+        "context": {"properties": {"plan": {}}},
+        "properties": {"properties": {"items": {"items": item}, "n": {"type": "number"}}},
+    }});
+    let contract = compile(with_components(schema, &[]));
+    let sent = json!({"items": [{}, {"sku": 5}, {}, {"sku": "a", "more": 1}], "n": "hunter2"});
+    let mut body = event(sent);
+    body.insert("context", json!({"os": {"name": "iOS"}, "app": {"version": "4.2"}}).into());
+    let broken = contract.judge(EventKind::Track, &mut body).violation.unwrap().broken;
+    assert_eq!(
+        (broken.is_declared, broken.release.as_str()),
+        (true, "iOS 4.2"),
+        "of the event before fields are omitted"
+    );
+    let told = |broken: &BrokenRules| -> Vec<String> {
+        let mut told: Vec<String> =
+            broken.rules.iter().map(|rule| format!("{} {}", rule.place, rule.keyword)).collect();
+        told.sort_unstable();
+        told
+    };
+    assert_eq!(
+        told(&broken),
+        [
+            "/context/app undeclaredField",
+            "/context/os undeclaredField",
+            "/properties/items/*/more undeclaredField",
+            "/properties/items/*/sku required",
+            "/properties/items/*/sku type",
+            "/properties/n type",
+        ]
+    );
+    let mut body = event(json!({}));
+    body.insert("event", json!("Else").into());
+    let broken = contract.judge(EventKind::Track, &mut body).violation.unwrap().broken;
+    assert_eq!((broken.is_declared, told(&broken)), (false, vec![" undeclaredEvent".to_owned()]));
+}
+
+#[test]
+fn of_what_an_event_breaks_so_much_is_told_and_that_there_is_more() {
+    let contract = compile(with_components(properties(json!({"properties": {}})), &[]));
+    let sent: Map<String, Value> = (0..VIOLATIONS_MAX + 9).map(|n| (format!("f{n}"), json!(n))).collect();
+    let broken = judge(&contract, sent.into()).0.violation.unwrap().broken;
+    assert_eq!(broken.rules.len(), VIOLATIONS_MAX + 1);
+    assert_eq!(broken.rules.last().map(|rule| rule.keyword.as_str()), Some("(others)"));
+}

@@ -10,7 +10,7 @@ use tidegate_event::{Position, in_partition, partition_of};
 
 use super::fate_breaches::{self, FateBreach};
 use super::fates::{self, FURTHER_NAMES, FateCounts};
-use super::{State, StateError, cursors, fate_ranges, fate_syncs, partitions, signed, unsigned};
+use super::{State, StateError, cursors, fate_ranges, fate_syncs, partitions, signed, unsigned, violation_hours};
 
 /// What is asked for; each condition that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl State {
         read().map_err(self.err("could not read what became of events"))
     }
 
-    /// Looks over everything that is counted, keeps what is wrong as a breach, and puts old hours together. Answers whether there is any breach.
+    /// Looks over everything that is counted, keeps what is wrong as a breach, puts old hours together, and removes those of violations. Answers whether there is any breach.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -136,7 +136,8 @@ impl State {
             .collect();
         self.in_transaction(false, |connection| {
             wrong.iter().try_for_each(|breach| fate_breaches::note(connection, breach))?;
-            fates::put_together(connection, now_us)
+            fates::put_together(connection, now_us)?;
+            violation_hours::expire(connection, now_us)
         })?;
         Ok(!found.holds())
     }

@@ -200,7 +200,8 @@ pub fn fate_name(body: &JsonObject) -> &str {
     }
 }
 
-fn shortened(name: &str) -> &str {
+/// So much of a name is kept.
+pub(super) fn shortened(name: &str) -> &str {
     let mut end = name.len().min(NAME_BYTES_MAX);
     while !name.is_char_boundary(end) {
         end -= 1;

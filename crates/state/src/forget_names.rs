@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{OTHER_COUNTERS, State, StateError, SubjectSet, fates, source_of_undeclared, sum};
+use super::{OTHER_COUNTERS, State, StateError, SubjectSet, fates, source_of_undeclared, sum, violation_hours};
 
 impl State {
     /// Takes away names that are counted and name any of `subjects`; answers how many there were.
@@ -12,14 +12,17 @@ impl State {
     pub(super) fn forget_names(&mut self, subjects: &SubjectSet, dry_run: bool) -> Result<u64, StateError> {
         let events = names_of_events(&self.connection, subjects).map_err(self.err("could not read what is counted"))?;
         let fields = names_of_fields(&self.connection, subjects).map_err(self.err("could not read what is counted"))?;
-        let found = (events.len() + fields.len()) as u64;
+        let violations = violation_hours::named(&self.connection, |text| is_named(subjects, text))
+            .map_err(self.err("could not read what is counted"))?;
+        let found = (events.len() + fields.len() + violations.len()) as u64;
         if dry_run || found == 0 {
             return Ok(found);
         }
         self.in_transaction(true, |connection| {
             connection.execute_batch("PRAGMA secure_delete = ON")?;
             events.iter().try_for_each(|name| fates::forget_name(connection, name))?;
-            fields.iter().try_for_each(|(scope, name)| forget_counter(connection, scope, name))
+            fields.iter().try_for_each(|(scope, name)| forget_counter(connection, scope, name))?;
+            violations.iter().try_for_each(|(column, text)| violation_hours::forget_name(connection, (*column, text)))
         })?;
         Ok(found)
     }

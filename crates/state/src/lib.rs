@@ -51,6 +51,7 @@ mod stream_positions;
 mod subjects;
 mod sum;
 mod verify;
+mod violation_hours;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -92,6 +93,10 @@ pub use revisions::{ContractText, RunRevision};
 pub use salvage::Salvaged;
 pub use subjects::{ClearSubject, HashedSubject, SubjectHash, SubjectSet, SuppressList, SuppressedSubject};
 pub use verify::{DamagedRow, VerifiedState, verify};
+pub use violation_hours::{
+    VIOLATION_DAYS_KEPT, ViolatedEvent, ViolatedField, ViolatingEvent, ViolatingRelease, ViolationHistory,
+    ViolationQuery, ViolationSource, ViolationSpan, ViolationTally,
+};
 
 /// The state file cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -106,6 +106,7 @@ pub(super) fn tables(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(super::fate_ranges::TABLES)?;
     connection.execute_batch(super::fate_syncs::TABLES)?;
     connection.execute_batch(super::fate_breaches::TABLES)?;
+    connection.execute_batch(super::violation_hours::TABLES)?;
     connection.execute_batch(super::subjects::TABLES)?;
     connection.execute_batch(super::forget_jobs::TABLES)?;
     connection.execute_batch(super::replay_jobs::TABLES)?;

@@ -56,7 +56,7 @@ const TURN_MAX: Duration = Duration::from_secs(10);
 static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
 
 /// Files of contracts, by the names of their objects.
-type ContractFiles = BTreeMap<String, Value>;
+pub(super) type ContractFiles = BTreeMap<String, Value>;
 
 /// What arrives against what was declared: of the newest records of the log how many events there are of each name, who sends them, and what their
 /// contracts find. Who may not see events of a source, or not all of their fields, gets neither names that no contract has nor samples.
@@ -122,7 +122,7 @@ impl SharedApi {
     }
 
     /// The contracts of a workspace that whoever asks may view.
-    async fn contract_files(&self, asker: &Requester, workspace: &str) -> Result<ContractFiles, ApiRefusal> {
+    pub(super) async fn contract_files(&self, asker: &Requester, workspace: &str) -> Result<ContractFiles, ApiRefusal> {
         let snapshot = self.settings.catalog.catalog.snapshot(workspace, None).await;
         let snapshot = snapshot.map_err(|error| self.refused(error))?;
         let is_of_contracts = |object: &CatalogObject| {

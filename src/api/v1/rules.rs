@@ -103,6 +103,7 @@ const RULES: &[(Method, &str, EndpointRule)] = &[
     (Method::GET, path::ACTIVITY, Filtered),
     (Method::GET, path::CONTRACT_TRAFFIC, Filtered),
     (Method::POST, path::CONTRACT_TRAFFIC, Filtered),
+    (Method::GET, path::CONTRACT_VIOLATIONS, Filtered),
     // It is the same for everybody: what this program can do.
     (Method::GET, path::DESTINATION_KINDS, Filtered),
     // The handlers ask what may be seen of the source of each record, and of each sync.

@@ -67,6 +67,7 @@ fn answers(caller: &ApiCaller, entry: &Value) -> Vec<(String, String)> {
         "/api/v1/conservation".to_owned(),
         "/api/v1/activity".to_owned(),
         "/api/v1/contract-traffic?infer=true".to_owned(),
+        "/api/v1/contract-violations".to_owned(),
         "/api/v1/privacy/suppressed".to_owned(),
         "/admin/functions".to_owned(),
         "/admin/destinations".to_owned(),

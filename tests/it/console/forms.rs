@@ -82,6 +82,20 @@ fn contracts_say_what_arrives_and_what_does_not_fit_with_samples() {
     for part in ["/properties/price", "shop-sdk 4.2.0", "/trace?message_id=s2", "stage=contract", "name=\"schema\""] {
         assert!(event.contains(part), "{part}: {event}");
     }
+    // What was counted of it, here and on the page of its domain.
+    let chosen = "field=%2Fproperties%2Fprice";
+    for path in ["/contracts", "/contracts/shop", at, &format!("{at}?span=7d&{chosen}")] {
+        let html = page(&mut root, path);
+        assert_eq!(out_of_place(&html), None, "{path}: {html}");
+        for part in
+            ["Violations over time", "tidegate contract violations", "By field", chosen, "By release", "span=7d"]
+        {
+            assert!(html.contains(part), "{path} has no {part}: {html}");
+        }
+        assert!(html.contains("code=schema-violation") && html.contains("release=shop-sdk+4.2.0"), "{path}: {html}");
+    }
+    assert!(page(&mut root, &format!("{at}?span=7d&{chosen}")).contains("Show all"));
+    assert_eq!(root.ask("GET", "/contracts/nothing", &NONE).status, 404);
     assert!(!event.contains("/trace?message_id=s1"), "{event}");
     // Who may not see events sees what the contract says, and nothing of them.
     let list = page(&mut vera, "/contracts");
@@ -92,6 +106,9 @@ fn contracts_say_what_arrives_and_what_does_not_fit_with_samples() {
     let event = page(&mut vera, at);
     assert!(event.contains("/properties/price") && !event.contains("message_id=s2"), "{event}");
     assert!(!event.contains("shop-sdk") && !event.contains("name=\"do\""), "{event}");
+    let domain = page(&mut vera, "/contracts/shop");
+    assert!(domain.contains("Violations over time") && domain.contains("/properties/price"), "{domain}");
+    assert!(!domain.contains("shop-sdk") && !domain.contains("By release"), "{domain}");
     assert_eq!(vera.ask("GET", "/contracts/shop/nothing", &NONE).status, 404);
     // The answer that the pages are made of.
     let found = served.admin.get("/api/v1/contract-traffic?source=web")["sources"][0].clone();

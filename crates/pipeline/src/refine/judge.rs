@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use tidegate_dedup::{DedupIndex, Looked, Sighting};
 use tidegate_event::record::{LoggedRecord, Record};
-use tidegate_event::time::{ReadAs, SENT_AT_READ_AS, TIMESTAMP_READ_AS};
 use tidegate_event::{Event, EventId, Position, RetryMark, decode, undecoded};
 use tidegate_log::{LogDamage, LogEntry, ReadChunk};
 use tidegate_process::clock;
@@ -16,7 +15,7 @@ use tidegate_state::{
     SuppressList, UNREADABLE_NAME, fate_hour,
 };
 
-use super::judge_tally::JudgeTally;
+use super::judge_tally::{JudgeTally, time_is_unreadable};
 use super::judged::{Judged, judged};
 use super::left_out::{ErasedEntry, RecordVerdict, keep_times};
 use super::log_range::{RetriedRecord, SourcePart};
@@ -54,12 +53,6 @@ fn spawned<'scope, T: Send + 'scope>(
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Option<std::thread::ScopedJoinHandle<'scope, T>> {
     std::thread::Builder::new().name("refine".into()).spawn_scoped(scope, work).ok()
-}
-
-fn time_is_unreadable(event: &Event) -> bool {
-    let Some(context) = event.body.get("context") else { return false };
-    let mut words = [TIMESTAMP_READ_AS, SENT_AT_READ_AS].into_iter().filter_map(|field| context.get(field)?.as_str());
-    words.any(|word| Some(word) == ReadAs::Unreadable.as_str())
 }
 
 /// A record that could be read, decoded or not.
@@ -397,6 +390,7 @@ impl<'a> RangeWork<'a> {
             stage.count(source, "quarantined", tally.quarantined)?;
             stage.count(source, "violations", tally.violations)?;
             stage.count(source, "unreadable times", tally.unreadable_times)?;
+            stage.count_violations(source, &tally.broken)?;
             let scope = state::undeclared(source);
             for (name, count) in &tally.undeclared {
                 stage.count(&scope, name, *count)?;
@@ -480,7 +474,8 @@ impl<'a> RangeWork<'a> {
                 self.tally(&decoded.source).unreadable_times += 1;
             }
             let before = picks.before(at, &event);
-            let judged = self.judge(event);
+            // What is tried once more was counted where it came first.
+            let judged = self.judge(event, is_first && decoded.retry.is_none());
             if let Some(before) = before {
                 picks.judged(before, judged.as_ref(), self.quarantined.last());
             }
@@ -522,11 +517,11 @@ impl<'a> RangeWork<'a> {
     }
 
     /// The contract's verdict; `None` when the event goes no further.
-    fn judge(&mut self, event: Event) -> Option<Event> {
+    fn judge(&mut self, event: Event, is_counted: bool) -> Option<Event> {
         let contract = self.rules.sources.get(&event.source).and_then(|rules| rules.contract.as_ref());
         let Some(contract) = contract else { return Some(event) };
         let source = Arc::clone(&event.source);
-        let Judged { event, violation, quarantined, undeclared } = judged(contract, event);
+        let Judged { event, violation, quarantined, undeclared, broken } = judged(contract, event);
         if !undeclared.is_empty() {
             self.tally(&source).undeclared(undeclared);
         }
@@ -534,6 +529,9 @@ impl<'a> RangeWork<'a> {
             let tally = self.tally(&source);
             tally.violations += 1;
             tally.quarantined += u64::from(quarantined.is_some());
+            if is_counted {
+                tally.breaks(&violation, &broken);
+            }
             self.log_range.violations.push(Arc::new(violation));
         }
         self.quarantined.extend(quarantined);

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use tidegate_event::Event;
-use tidegate_state::{FateTally, UNREADABLE_NAME, fate_hour};
+use tidegate_contract::BrokenRules;
+use tidegate_event::time::{ReadAs, SENT_AT_READ_AS, TIMESTAMP_READ_AS};
+use tidegate_event::{Event, ViolationRecord};
+use tidegate_state::{FateTally, UNREADABLE_NAME, ViolatingEvent, ViolationTally, fate_hour};
 
 use super::left_out::{ErasedEntry, RecordVerdict};
 use crate::fates::key_of;
@@ -27,12 +29,21 @@ pub(super) struct JudgeTally {
     pub(super) undeclared: HashMap<String, u64>,
     /// By hour and name.
     pub(super) fates: FateTally,
+    /// What events break of their contract.
+    pub(super) broken: ViolationTally,
     /// Events that go on, in the parts of the log range.
     pub(super) judged: u64,
 }
 
 /// Names counted in one log range; what comes beyond is counted together.
 const UNDECLARED_MAX: usize = 1_000;
+
+/// Whether a client's time of the event could not be read.
+pub(super) fn time_is_unreadable(event: &Event) -> bool {
+    let Some(context) = event.body.get("context") else { return false };
+    let mut words = [TIMESTAMP_READ_AS, SENT_AT_READ_AS].into_iter().filter_map(|field| context.get(field)?.as_str());
+    words.any(|word| Some(word) == ReadAs::Unreadable.as_str())
+}
 
 impl JudgeTally {
     /// Counts a record by its verdict.
@@ -60,6 +71,18 @@ impl JudgeTally {
             RecordVerdict::Suppressed
         };
         self.came(None, entry.received_at_us, verdict);
+    }
+
+    /// Counts what an event breaks of its contract.
+    pub(super) fn breaks(&mut self, violation: &ViolationRecord, broken: &BrokenRules) {
+        let event = ViolatingEvent {
+            received_at_us: violation.received_at_us,
+            kind: violation.event_type.as_str(),
+            name: violation.event_name.as_deref().unwrap_or_default(),
+            is_declared: broken.is_declared,
+            release: &broken.release,
+        };
+        self.broken.add(&event, broken.rules.iter().map(|rule| (rule.place.as_str(), rule.keyword.as_str())));
     }
 
     pub(super) fn undeclared(&mut self, names: Vec<String>) {

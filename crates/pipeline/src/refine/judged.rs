@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_contract::{Action, Contract};
+use tidegate_contract::{Action, BrokenRules, Contract};
 use tidegate_event::{Event, ViolationRecord};
 use tidegate_state::{QuarantineStage, Quarantined};
 
@@ -15,6 +15,16 @@ pub struct Judged {
     pub quarantined: Option<Quarantined>,
     /// What is undeclared and allowed, by name.
     pub undeclared: Vec<String>,
+    /// What of the contract it breaks; nothing where there is no violation.
+    pub broken: BrokenRules,
+}
+
+impl Judged {
+    /// An event that nothing is said against.
+    pub(super) fn unbroken(event: Event) -> Self {
+        let (undeclared, broken) = (Vec::new(), BrokenRules::default());
+        Self { event: Some(event), violation: None, quarantined: None, undeclared, broken }
+    }
 }
 
 /// Judges one event by the contract of its source.
@@ -23,7 +33,7 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
     let verdict = contract.judge(event.kind, &mut event.body);
     let undeclared = verdict.undeclared;
     let Some(violation) = verdict.violation else {
-        return Judged { event: Some(event), violation: None, quarantined: None, undeclared };
+        return Judged { undeclared, ..Judged::unbroken(event) };
     };
     let code = if violation.has_undeclared_schema {
         "undeclared-event"
@@ -57,5 +67,6 @@ pub fn judged(contract: &Contract, mut event: Event) -> Judged {
         has_schema_violated: violation.has_schema_violated,
         violations: violation.violations,
     };
-    Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared }
+    let broken = violation.broken;
+    Judged { event: (!blocked).then_some(event), violation: Some(record), quarantined, undeclared, broken }
 }

@@ -122,7 +122,7 @@ pub fn trace_record(
     others.sort_by_key(|event| event.id);
     for event in others {
         let is_own = event.id == own;
-        let Judged { event, violation, quarantined, undeclared: _ } = pass(contract, event);
+        let Judged { event, violation, quarantined, .. } = pass(contract, event);
         if is_own {
             (trace.violation, trace.quarantined, trace.event) = (violation, quarantined, event.clone());
         }
@@ -149,7 +149,7 @@ pub fn trace_record(
 fn pass(contract: Option<&Arc<Contract>>, event: Event) -> Judged {
     match contract {
         Some(contract) => judged(contract, event),
-        None => Judged { event: Some(event), violation: None, quarantined: None, undeclared: Vec::new() },
+        None => Judged::unbroken(event),
     }
 }
 

@@ -9,7 +9,7 @@ use tidegate_api_types::traffic::{
 };
 use tidegate_contract::{
     Action, Contract, ContrastOutcome, ContrastReport, EventRule, Examined, InferLimits, InferSettings, Inference,
-    Proposal,
+    Proposal, client_release,
 };
 use tidegate_event::value::JsonObject;
 use tidegate_event::{Event, EventKind, time};
@@ -123,7 +123,7 @@ impl SourceWatch {
             examined.as_ref().is_none_or(|it| it.findings.iter().any(|one| one.keyword == UNDECLARED_EVENT));
         let key = match is_undeclared && self.is_masked {
             true => ("", None),
-            false => (event.kind.as_str(), name_of(event.kind, &event.body).map(clipped)),
+            false => (event.kind.as_str(), self.told_name(event).map(clipped)),
         };
         if self.events.len() >= EVENTS_MAX && !self.events.contains_key(&key) {
             self.uncounted += 1;
@@ -141,6 +141,13 @@ impl SourceWatch {
             let id = if self.is_masked { "" } else { event.message_id() };
             self.uncounted += watched.judge(examined, (sender.as_str(), id), self.is_masked);
         }
+    }
+
+    /// The name of an event, as far as whoever asks may know it: a rule for all names has none of them.
+    fn told_name<'e>(&self, event: &'e Event) -> Option<&'e str> {
+        let contract = self.contract.as_ref();
+        let name = name_of(event.kind, &event.body);
+        name.filter(|name| !self.is_masked || contract.is_some_and(|contract| contract.has_name(event.kind, name)))
     }
 
     /// As it is answered.
@@ -284,17 +291,10 @@ fn name_of(kind: EventKind, body: &JsonObject) -> Option<&str> {
     body.get(field)?.as_str().filter(|name| !name.is_empty())
 }
 
-/// The release of the app with its operating system; else the library with its version. Nothing where the event does not say.
+/// The release that sent it. Nothing where the event does not say.
 fn sender(body: &JsonObject) -> String {
-    let app = context_text(body, "os", "name").zip(context_text(body, "app", "version"));
-    let library = || context_text(body, "library", "name").zip(context_text(body, "library", "version"));
-    let Some((family, version)) = app.or_else(library) else { return String::new() };
+    let Some((family, version)) = client_release(body.get("context")) else { return String::new() };
     clipped(&format!("{family} {version}"))
-}
-
-fn context_text<'b>(body: &'b JsonObject, part: &str, field: &str) -> Option<&'b str> {
-    let value = body.get("context")?.get(part)?.get(field)?;
-    value.as_str().filter(|text| !text.is_empty())
 }
 
 fn clipped(text: &str) -> String {
