@@ -106,7 +106,7 @@ impl State {
         places.push(self.forget_lines(subjects, oldest, dry_run)?);
         let mut texts = self.forget_texts(subjects, dry_run)?;
         self.forget_reasons(subjects, dry_run, &mut texts)?;
-        let names = self.forget_names(subjects, dry_run)?;
+        let names = self.forget_names(subjects, dry_run)? + self.forget_progress(subjects, dry_run)?;
         texts.found += names;
         texts.removed += if dry_run { 0 } else { names };
         places.push(texts);

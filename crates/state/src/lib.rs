@@ -24,6 +24,7 @@ mod fate_syncs;
 mod fates;
 mod forget_jobs;
 mod forget_names;
+mod forget_progress;
 mod forgetting;
 mod functions;
 mod identity;
