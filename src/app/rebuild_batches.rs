@@ -15,7 +15,7 @@ use tokio::sync::OwnedRwLockWriteGuard;
 use tokio::time::{sleep, timeout};
 
 use super::rebuild_target::OpenRebuild;
-use super::replay_batches::refusals;
+use super::replay_batches::{add_notices, refusals};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
 use super::unopened::Unopened;
 use super::{AppError, log_times};
@@ -233,9 +233,7 @@ pub(super) async fn deliver(
     let shown = refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code });
     report.refused.extend(shown);
     report.refused.truncate(REFUSED_MAX);
-    for notice in &delivery.notices {
-        note(report, notice);
-    }
+    add_notices(&mut report.notices, &delivery.notices);
     report.parts[index].at = batch.range.end;
     tables.recorded();
     Ok(())

@@ -9,7 +9,7 @@ use tidegate_pipeline::replay::ReplayedPart;
 
 /// What a report has of each.
 const NAMES_MAX: usize = 500;
-const NOTES_MAX: usize = 50;
+const NOTICES_MAX: usize = 50;
 /// All names behind those.
 const FURTHER: &str = "(others)";
 
@@ -37,10 +37,12 @@ pub(super) fn add_counted(report: &mut ReplayReport, part: &ReplayedPart) {
     }
 }
 
-/// Says something once.
-pub(super) fn note(report: &mut ReplayReport, text: &str) {
-    if report.notes.len() < NOTES_MAX && !report.notes.iter().any(|known| known == text) {
-        report.notes.push(text.to_owned());
+/// Keeps what a destination said, each sentence once.
+pub(super) fn add_notices(known: &mut Vec<String>, said: &[String]) {
+    for notice in said {
+        if known.len() < NOTICES_MAX && !known.contains(notice) {
+            known.push(notice.clone());
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::active_runtimes::ActiveRuntimes;
 use super::archive::LogArchive;
 use super::replay_archive::ReplayArchive;
-use super::replay_batches::{HandedBatch, add_counted, note, refusals};
+use super::replay_batches::{HandedBatch, add_counted, add_notices, refusals};
 use super::replay_parts::{OpenReplay, part_of, times_of};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
 use super::sync_cursors::HeldCursor;
@@ -507,9 +507,7 @@ impl ReplayWorker {
                         refused.into_iter().map(|(id, code)| ReplayRefusal { position: id.position.to_string(), code });
                     report.refused.extend(shown);
                     report.refused.truncate(REFUSED_MAX);
-                    for notice in &delivery.notices {
-                        note(report, notice);
-                    }
+                    add_notices(&mut report.notices, &delivery.notices);
                     return Ok(Some(HandedBatch { batch, delivery }));
                 }
                 Err(Failure::Refused { rejected }) if !rejected.is_empty() => {

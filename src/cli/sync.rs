@@ -214,7 +214,7 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
         let [from, to, at] = [part.from, part.to, part.at].map(|offset| Position::new(part.partition, offset));
         println!("partition {}: positions {from} to before {to}, at {at}", part.partition);
     }
-    for note in report.waits_for.iter().chain(&report.notes) {
+    for note in report.waits_for.iter().chain(&report.notes).chain(&report.notices) {
         println!("{} {}", style::bold("note:"), style::plain(note, 400));
     }
     if let Some(failure) = &report.failure {

@@ -13,11 +13,13 @@ use tidegate_event::time;
 use tidegate_state::{NewRebuildJob, RebuildJob, RebuildRefusal, StateError};
 
 use super::asker::{OfApi, Requester};
+use super::event_rights::EventRights;
 use super::refused::{absent, failed};
 use super::replays::name_of;
+use super::tries::MASK;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
-use crate::api::{EngineSettings, SyncRepeats};
+use crate::api::{EngineSettings, MaskedField, SyncRepeats};
 
 const SCHEMA_BYTES_MAX: usize = 40;
 /// Jobs of one answer.
@@ -41,6 +43,7 @@ pub(in crate::api::v1) async fn create(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &sync).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let repeats = engine.names.borrow().repeats.get(&sync).copied().ok_or_else(|| absent(NO_SYNC))?;
     if matches!(repeats, SyncRepeats::WrittenAgain | SyncRepeats::SentAgain) {
         let detail = "the destination of the sync is no warehouse: it has no tables that could be made anew";
@@ -63,7 +66,7 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))?.map_err(not_begun)?;
     rebuilds.notify_one();
-    begun.map(|job| axum::Json(shown(&job))).ok_or_else(|| absent(NO_JOB))
+    begun.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| absent(NO_JOB))
 }
 
 /// Has the new tables of a sync take the place of the old ones as soon as they are as far as those.
@@ -77,6 +80,7 @@ pub(in crate::api::v1) async fn swap(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &sync).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     if !engine.names.borrow().repeats.contains_key(&sync) {
         return Err(absent(NO_SYNC));
     }
@@ -91,7 +95,7 @@ pub(in crate::api::v1) async fn swap(
     };
     let asked = blocking(ask).await?.map_err(|error| failed(&error))?;
     rebuilds.notify_one();
-    asked.map(|job| axum::Json(shown(&job))).ok_or_else(|| {
+    asked.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| {
         let detail = "no rebuild of this sync runs, so there are no tables to swap";
         ApiRefusal::new(
             StatusCode::CONFLICT,
@@ -113,7 +117,9 @@ pub(in crate::api::v1) async fn list(
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     let read = move || -> Result<Vec<RebuildJob>, StateError> { (engine.open_state)()?.rebuild_jobs(JOBS_MAX) };
     let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    let rebuilds = found.iter().filter(|job| is_seen(&asker, &workspace, job)).map(shown).collect();
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    let own = found.iter().filter(|job| is_seen(&asker, &workspace, job));
+    let rebuilds = own.map(|job| seen(shown(job), &of.rights, &of.masked)).collect();
     Ok(axum::Json(ShownRebuilds { rebuilds }))
 }
 
@@ -127,7 +133,9 @@ pub(in crate::api::v1) async fn show(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
-    one(&asker, (&workspace, engine), &id).await.map(|job| axum::Json(shown(&job)))
+    let job = one(&asker, (&workspace, engine), &id).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
 }
 
 /// Ends a rebuild before its end. The sync goes on in the tables that it has; the new ones stay where they are.
@@ -147,7 +155,9 @@ pub(in crate::api::v1) async fn cancel(
         shared.note_done(&asker, &workspace, ("rebuild_cancelled", json!({ "rebuild": number }))).await?;
         engine.rebuilds.notify_one();
     }
-    one(&asker, (&workspace, engine), &id).await.map(|job| axum::Json(shown(&job)))
+    let job = one(&asker, (&workspace, engine), &id).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
 }
 
 async fn one(
@@ -226,5 +236,44 @@ fn shown(job: &RebuildJob) -> ShownRebuild {
         swap: order.swap || job.is_swap_asked,
         dry_run: order.dry_run,
         report,
+    }
+}
+
+/// A rebuild as somebody may see it: what its destination said may have names and values of events, and is for those who may see all of them.
+fn seen(mut rebuild: ShownRebuild, rights: &EventRights, masked: &[MaskedField]) -> ShownRebuild {
+    if !masked.is_empty() || !rights.sees(&rebuild.sync, true) {
+        rebuild.report.failure = rebuild.report.failure.map(|_| MASK.to_owned());
+        rebuild.report.notices.clear();
+    }
+    rebuild
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_destination_said_is_for_whoever_sees_all_of_the_events() {
+        let report = RebuildReport {
+            notes: vec!["of the log".to_owned()],
+            notices: vec!["no column for ann".to_owned()],
+            failure: Some("could not take ann".to_owned()),
+            ..RebuildReport::default()
+        };
+        let rebuild = ShownRebuild { sync: "lake".to_owned(), report, ..ShownRebuild::default() };
+        let others = EventRights::of(&[("lake", true)], &[("crm", true)]);
+        let sees = EventRights::of(&[("lake", true)], &[("lake", true)]);
+        let masked = [MaskedField::new("properties.card")];
+        for (rights, masked, has_said) in [
+            (&EventRights::All, &[][..], true),
+            (&sees, &[][..], true),
+            (&sees, &masked[..], false),
+            (&others, &[][..], false),
+        ] {
+            let found = seen(rebuild.clone(), rights, masked).report;
+            assert_eq!(found.notices.len(), usize::from(has_said), "{masked:?}");
+            assert_eq!(found.failure.as_deref() == Some(MASK), !has_said, "{masked:?}");
+            assert_eq!(found.notes, ["of the log"]);
+        }
     }
 }

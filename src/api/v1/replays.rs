@@ -23,8 +23,9 @@ use super::permit::{AskedThing, denied_in_log, may};
 use super::refused::{absent, failed};
 use super::tries::MASK;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
+use crate::api::masked_fields::covers_pointer;
 use crate::api::refusal::ApiRefusal;
-use crate::api::{EngineSettings, SharedApi, SyncRepeats};
+use crate::api::{EngineSettings, MaskedField, SharedApi, SyncRepeats};
 
 const RATE_MAX: u32 = 1_000_000;
 const NAMES_MAX: usize = 100;
@@ -52,9 +53,10 @@ pub(in crate::api::v1) async fn create(
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &asked.sync).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     // How many events there are of a name or of somebody tells what stands in them.
-    if (asked.user.is_some() || !asked.events.is_empty()) && !rights.sees(&asked.sync, true) {
+    let is_of_values = asked.user.is_some() || !asked.events.is_empty();
+    if (is_of_values && !of.rights.sees(&asked.sync, true)) || is_of_masked(&asked, &of.masked) {
         return Err(ApiRefusal::forbidden());
     }
     let repeats = engine.names.borrow().repeats.get(&asked.sync).copied();
@@ -84,7 +86,7 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))??;
     replays.notify_one();
-    begun.map(|begun| axum::Json(seen(begun, &rights))).ok_or_else(|| {
+    begun.map(|begun| axum::Json(seen(begun, &of.rights, &of.masked))).ok_or_else(|| {
         let (detail, fix) = ("too many replays wait for their turn", "wait for some, or cancel them");
         ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
     })
@@ -105,9 +107,9 @@ pub(in crate::api::v1) async fn list(
         jobs.map(|job| state.replay_retries(&job).map(|retries| (job, retries))).collect()
     };
     let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let own = found.iter().filter(|(job, _)| is_seen(&asker, &workspace, job));
-    let replays = own.map(|(job, retries)| seen(shown(job, *retries), &rights)).collect();
+    let replays = own.map(|(job, retries)| seen(shown(job, *retries), &of.rights, &of.masked)).collect();
     Ok(axum::Json(ShownReplays { replays }))
 }
 
@@ -122,8 +124,8 @@ pub(in crate::api::v1) async fn show(
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     let (job, retries) = one(&asker, (&workspace, engine), &id).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&job, retries), &rights)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job, retries), &of.rights, &of.masked)))
 }
 
 /// Ends a replay before its end. What it has delivered stays; what is pending of it is given up.
@@ -144,8 +146,8 @@ pub(in crate::api::v1) async fn cancel(
         engine.replays.notify_one();
     }
     let (job, retries) = one(&asker, (&workspace, engine), &id).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&job, retries), &rights)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job, retries), &of.rights, &of.masked)))
 }
 
 async fn one(
@@ -314,9 +316,25 @@ fn shown(job: &ReplayJob, retries: ReplayRetries) -> ShownReplay {
     }
 }
 
+/// Whether a condition is of a field that stays masked.
+fn is_of_masked(asked: &ReplayEvents, masked: &[MaskedField]) -> bool {
+    let is_of_user = asked.user.is_some() && ["/userId", "/anonymousId"].iter().any(|at| covers_pointer(masked, at));
+    is_of_user || (!asked.events.is_empty() && are_names_masked(masked))
+}
+
+fn are_names_masked(masked: &[MaskedField]) -> bool {
+    ["/event", "/name"].iter().any(|at| covers_pointer(masked, at))
+}
+
 /// A replay as somebody may see it: the names of events, and what their destination said of them, are of those who may see events of the sync.
-fn seen(mut replay: ShownReplay, rights: &EventRights) -> ShownReplay {
-    if rights.sees(&replay.sync, true) {
+/// What a destination said may quote a field that stays masked, unless there is none.
+fn seen(mut replay: ShownReplay, rights: &EventRights, masked: &[MaskedField]) -> ShownReplay {
+    let sees = rights.sees(&replay.sync, true);
+    if !sees || !masked.is_empty() {
+        replay.report.failure = replay.report.failure.map(|_| MASK.to_owned());
+        replay.report.notices.clear();
+    }
+    if sees && !are_names_masked(masked) {
         return replay;
     }
     let mut all = ReplayedName::default();
@@ -328,7 +346,6 @@ fn seen(mut replay: ShownReplay, rights: &EventRights) -> ShownReplay {
         replay.report.names.insert(MASK.to_owned(), all);
     }
     replay.events.iter_mut().for_each(|name| MASK.clone_into(name));
-    replay.report.failure = replay.report.failure.map(|_| MASK.to_owned());
     replay
 }
 
@@ -348,6 +365,56 @@ impl SharedApi {
                 let asked = AskedThing { workspace, verb: Verb::Replay, object: Some(object) };
                 Err(denied_in_log(self, asker, asked, denial).await)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_destination_said_and_names_are_for_whoever_sees_all_of_the_events() {
+        let report = ReplayReport {
+            names: [("Bought".to_owned(), ReplayedName { events: 2, bytes: 9 })].into(),
+            notes: vec!["of the log".to_owned()],
+            notices: vec!["no column for ann".to_owned()],
+            failure: Some("could not take ann".to_owned()),
+            ..ReplayReport::default()
+        };
+        let replay =
+            ShownReplay { sync: "crm".to_owned(), events: vec!["Bought".to_owned()], report, ..ShownReplay::default() };
+        let others = EventRights::of(&[("crm", true)], &[("lake", true)]);
+        let sees = EventRights::of(&[("crm", true)], &[("crm", true)]);
+        let cases = [
+            (&EventRights::All, &[][..], (true, true)),
+            (&sees, &[][..], (true, true)),
+            (&sees, &["properties.card"][..], (true, false)),
+            (&sees, &["event"][..], (false, false)),
+            (&others, &[][..], (false, false)),
+        ];
+        for (rights, masked, (has_names, has_said)) in cases {
+            let masked: Vec<MaskedField> = masked.iter().map(|path| MaskedField::new(path)).collect();
+            let found = seen(replay.clone(), rights, &masked);
+            let names: Vec<&str> = found.report.names.keys().map(String::as_str).collect();
+            let name = if has_names { "Bought" } else { MASK };
+            assert_eq!((names, &*found.events[0]), (vec![name], name), "{masked:?}");
+            assert_eq!(found.report.notices.len(), usize::from(has_said), "{masked:?}");
+            assert_eq!(found.report.failure.as_deref() == Some(MASK), !has_said, "{masked:?}");
+            assert_eq!(found.report.notes, ["of the log"]);
+        }
+    }
+
+    #[test]
+    fn a_condition_of_a_masked_field_is_known() {
+        let of_user = ReplayEvents { user: Some("ann".to_owned()), ..ReplayEvents::default() };
+        let of_name = ReplayEvents { events: vec!["Bought".to_owned()], ..ReplayEvents::default() };
+        for (path, user, name) in
+            [("userId", true, false), ("anonymousId", true, false), ("event", false, true), ("traits", false, false)]
+        {
+            let masked = [MaskedField::new(path)];
+            let found = [&of_user, &of_name, &ReplayEvents::default()].map(|asked| is_of_masked(asked, &masked));
+            assert_eq!(found, [user, name, false], "{path}");
         }
     }
 }
