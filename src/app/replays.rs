@@ -400,6 +400,7 @@ impl ReplayWorker {
             let reached = self.step_end((place, &mut state), &mut report.parts[index], durable).await?;
             let Some(end) = reached else { continue };
             let range = report.parts[index].at..end;
+            self.state.follow_suppress_list(&mut self.suppressed)?;
             let counted = source.count(range, bounds, &self.suppressed.subjects).await?;
             add_counted(report, &counted);
             let ReplayedCounts { came, suppressed, filtered, .. } = counted.counts;
