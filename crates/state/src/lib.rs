@@ -25,6 +25,7 @@ mod fates;
 mod forget_jobs;
 mod forget_names;
 mod forget_progress;
+mod forget_reasons;
 mod forgetting;
 mod functions;
 mod identity;
