@@ -1,5 +1,7 @@
 //! Fields of events that stay masked for everybody but admins of the workspace.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// Stands for a text that may not be seen.
@@ -36,7 +38,23 @@ impl MaskedField {
             }
             steps => steps,
         };
-        self.0.iter().zip(steps).all(|(name, step)| name == "*" || name == step)
+        let mut reached = BTreeSet::from([0_usize]);
+        for step in steps {
+            let is_place = !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
+            let mut next = BTreeSet::new();
+            for at in reached {
+                let Some(name) = self.0.get(at) else { return true };
+                if name == "*" || name == step {
+                    next.insert(at + 1);
+                }
+                // A path goes into each object of a list, and does not say at which place.
+                if is_place {
+                    next.insert(at);
+                }
+            }
+            reached = next;
+        }
+        !reached.is_empty()
     }
 }
 
@@ -73,6 +91,40 @@ pub(super) fn mask_value(value: &mut Value) {
     }
 }
 
+/// Puts back into an edited event what whoever edited it saw masked, and left as they saw it. False where they changed an item of a list that has
+/// something masked, or how many there are: what belongs where cannot be told then.
+pub(super) fn unmask(edited: &mut Value, before: &Value, seen: &Value) -> bool {
+    if before == seen {
+        return true;
+    }
+    if *edited == *seen {
+        edited.clone_from(before);
+        return true;
+    }
+    match (edited, before, seen) {
+        (Value::Object(edited), Value::Object(before), Value::Object(seen)) => {
+            let mut is_clear = true;
+            for (name, field) in edited {
+                if let (Some(before), Some(seen)) = (before.get(name), seen.get(name)) {
+                    is_clear &= unmask(field, before, seen);
+                }
+            }
+            is_clear
+        }
+        (Value::Array(edited), Value::Array(before), Value::Array(seen)) => {
+            let is_clear = edited.len() == before.len()
+                && before.iter().zip(seen).zip(&*edited).all(|((before, seen), item)| before == seen || item == seen);
+            if is_clear {
+                let items = edited.iter_mut().zip(before.iter().zip(seen)).filter(|(_, (before, seen))| before != seen);
+                items.for_each(|(item, (before, _))| item.clone_from(before));
+            }
+            is_clear
+        }
+        // Something else stands there by now.
+        _ => true,
+    }
+}
+
 /// Whether a change at a JSON pointer is of a masked field.
 pub(super) fn covers_pointer(fields: &[MaskedField], pointer: &str) -> bool {
     let steps: Vec<String> =
@@ -105,7 +157,7 @@ mod tests {
         assert_eq!(masked("properties.lines.sku")["properties"]["lines"], lines);
         assert_eq!(masked("properties.lines.*.sku")["properties"]["lines"], lines);
         assert_eq!(masked("nowhere.at.all"), event);
-        let fields = [MaskedField::new("traits.email"), MaskedField::new("properties.card.*")];
+        let fields = ["traits.email", "properties.card.*", "properties.lines.sku"].map(MaskedField::new);
         for (pointer, is_covered) in [
             ("/traits/email", true),
             ("/context/traits/email", true),
@@ -113,8 +165,45 @@ mod tests {
             ("/properties/card/number", true),
             ("/traits/plan", false),
             ("/properties/plan", false),
+            ("/properties/lines/0/sku", true),
+            ("/properties/lines/0/more/12/sku", false),
+            ("/properties/lines/12", true),
+            ("/properties/lines/sku/0", true),
+            ("/properties/lines/0/n", false),
+            ("/properties/0/lines/1/sku", true),
         ] {
             assert_eq!(covers_pointer(&fields, pointer), is_covered, "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_somebody_saw_masked_and_left_so_is_as_it_was() {
+        let before = json!({"userId": "ann", "properties": {"plan": "pro", "card": {"number": "4111", "cvc": 123},
+            "lines": [{"sku": "s", "n": 1}, {"n": 2}]}});
+        let mut seen = before.clone();
+        for path in ["userId", "properties.card.*", "properties.lines.sku"] {
+            MaskedField::new(path).mask(&mut seen);
+        }
+        let edited = |change: &dyn Fn(&mut Value)| {
+            let mut edited = seen.clone();
+            change(&mut edited);
+            let is_clear = unmask(&mut edited, &before, &seen);
+            (is_clear, edited)
+        };
+        let with = |pointer: &str, value: Value| {
+            let mut with = before.clone();
+            *with.pointer_mut(pointer).unwrap() = value;
+            (true, with)
+        };
+        assert_eq!(edited(&|_| ()), (true, before.clone()));
+        assert_eq!(edited(&|event| event["properties"]["plan"] = json!(7)), with("/properties/plan", json!(7)));
+        let number = |event: &mut Value| event["properties"]["card"]["number"] = json!("4222");
+        assert_eq!(edited(&number), with("/properties/card/number", json!("4222")));
+        assert_eq!(edited(&|event| event["properties"]["card"] = json!(1)), with("/properties/card", json!(1)));
+        let lines = |event: &mut Value| event["properties"]["lines"][1] = json!({"n": 3});
+        assert_eq!(edited(&lines), with("/properties/lines/1", json!({"n": 3})));
+        assert!(!edited(&|event| event["properties"]["lines"][0]["n"] = json!(3)).0);
+        assert!(!edited(&|event| event["properties"]["lines"].as_array_mut().unwrap().reverse()).0);
+        assert!(!edited(&|event| drop(event["properties"]["lines"].as_array_mut().unwrap().pop())).0);
     }
 }

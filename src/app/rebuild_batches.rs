@@ -15,7 +15,7 @@ use tokio::sync::OwnedRwLockWriteGuard;
 use tokio::time::{sleep, timeout};
 
 use super::rebuild_target::OpenRebuild;
-use super::replay_batches::{add_counts, name_refused, note, refusals};
+use super::replay_batches::{add_counts, add_notices, name_refused, note, refusals};
 use super::running_syncs::SyncPlace;
 use super::unopened::Unopened;
 use super::{AppError, log_times};
@@ -188,9 +188,7 @@ pub(super) async fn deliver(
     report.counts.duplicates += delivery.duplicates;
     report.counts.refused += (refused.len() - stopped) as u64;
     name_refused(&mut report.refused, refused);
-    for notice in &delivery.notices {
-        note(&mut report.notes, notice);
-    }
+    add_notices(&mut report.notices, &delivery.notices);
     report.parts[index].at = batch.range.end;
     tables.recorded();
     Ok(())

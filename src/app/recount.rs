@@ -71,17 +71,19 @@ impl RecountedLog {
                 self.records += 1;
                 if let Some(erased) = ErasedRecord::read(&entry.shared, &entry.own) {
                     if let Ok(erased) = erased {
-                        self.erased(&erased, std::mem::take(&mut is_trimmed));
+                        let is_first = !erased.was_retry && std::mem::take(&mut is_trimmed);
+                        self.erased(&erased, is_first);
                     }
                     continue;
                 }
                 let Ok(read) = LoggedRecord::read(&entry.shared, &entry.own) else { continue };
                 let record = read.record();
-                if std::mem::take(&mut is_trimmed) {
+                let mark = RetryMark::split(&entry.own).and_then(|(mark, _)| mark);
+                // A retry has the time of its event, which came long before those around it.
+                if mark.is_none() && std::mem::take(&mut is_trimmed) {
                     // Records of the same hour may be gone.
                     self.from_hour = self.from_hour.max(fate_hour(record.received_at_us) + 1);
                 }
-                let mark = RetryMark::split(&entry.own).and_then(|(mark, _)| mark);
                 if let Some(mark) = mark {
                     self.with_retries.insert(record.source.to_owned());
                     // It was counted when it came first, or is none of the source's.
@@ -98,13 +100,17 @@ impl RecountedLog {
             }
             at = chunk.next;
         }
+        if is_trimmed {
+            // Nothing that is left tells when what is gone came.
+            self.from_hour = self.from_hour.max(fate_hour(clock::now_us()) + 1);
+        }
         Ok(())
     }
 
     /// A record that was erased is counted as it was when it had an event.
-    fn erased(&mut self, erased: &ErasedRecord<'_>, is_trimmed: bool) {
+    fn erased(&mut self, erased: &ErasedRecord<'_>, is_first: bool) {
         let (source, hour) = (erased.source.to_owned(), fate_hour(erased.received_at_us));
-        if is_trimmed {
+        if is_first {
             self.from_hour = self.from_hour.max(hour + 1);
         }
         if erased.was_retry {
@@ -147,5 +153,75 @@ impl RecountedLog {
             compared,
             differences: differences.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_event::record::Record;
+    use tidegate_log::{Frames, LogSettings, SegmentLog};
+
+    use super::*;
+
+    /// Adds a record of this hour, or a retry of the first record of the log.
+    fn push(frames: &mut Frames, hour: i64, is_retry: bool) {
+        let record = Record {
+            problem: None,
+            route: None,
+            received_at_us: fate_hour_begins_us(hour),
+            source: "web",
+            ip: "",
+            message_id: "",
+            sent_at: "",
+            context: b"",
+            integrations: b"",
+            event: br#"{"type":"track","event":"E"}"#,
+        };
+        let position = Position::new(0, 0);
+        let mark = RetryMark { position, part: 0, attempt: 1, stage: "contract", scope: "web", for_sync: "" };
+        frames.begin(|out| record.write_shared(out));
+        frames.push(|out| {
+            if is_retry {
+                mark.write(out);
+            }
+            record.write_own(out);
+        });
+    }
+
+    #[test]
+    fn a_trimmed_log_is_compared_from_its_first_record_that_is_no_retry() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, writer, _) = SegmentLog::open(dir.path(), LogSettings::default(), 0, 1).unwrap();
+        let writer = writer.run().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let append = |records: &[(i64, bool)]| {
+            let mut frames = Frames::default();
+            records.iter().for_each(|(hour, is_retry)| push(&mut frames, *hour, *is_retry));
+            runtime.block_on(log.append_in_lane(0, frames)).unwrap();
+            log.committed()
+        };
+        append(&[(10, false), (20, false)]);
+        let sealed = log.seal().unwrap();
+        let retried = append(&[(10, true)]);
+        let end = append(&[(20, false), (21, false), (21, false)]);
+        assert!(log.trim_below((sealed, sealed), i64::MAX).is_ok());
+        assert_eq!(log.oldest(), sealed);
+        let read = |end: u64| {
+            let mut counted = RecountedLog::default();
+            counted.read(&log, (0, 0, end), &[(0, 0)]).unwrap();
+            counted
+        };
+        let counted = read(end);
+        assert_eq!((counted.records, counted.from_hour), (4, 21));
+        let compared: i64 =
+            counted.events.iter().filter(|((_, hour, _), _)| *hour >= 21).map(|(_, events)| events).sum();
+        assert_eq!(compared, 2);
+        // The time of a retry says nothing.
+        let now = fate_hour(clock::now_us());
+        let counted = read(retried);
+        assert_eq!(counted.records, 1);
+        assert!(counted.from_hour > now);
+        log.close();
+        writer.join().unwrap();
     }
 }

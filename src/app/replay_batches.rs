@@ -49,6 +49,11 @@ pub(super) fn note(notes: &mut Vec<String>, text: &str) {
     }
 }
 
+/// Keeps what a destination said, each sentence once.
+pub(super) fn add_notices(known: &mut Vec<String>, said: &[String]) {
+    said.iter().for_each(|notice| note(known, notice));
+}
+
 /// Which events of a batch were refused, and by which code.
 pub(super) fn refusals(batch: &Batch, rejected: &[Rejected]) -> Vec<(EventId, String)> {
     let refused = rejected.iter().filter_map(|one| Some((batch.events.get(one.index)?.id, one.code.to_string())));

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::active_runtimes::ActiveRuntimes;
 use super::archive::LogArchive;
 use super::replay_archive::ReplayArchive;
-use super::replay_batches::{HandedBatch, add_counted, name_refused, note, refusals};
+use super::replay_batches::{HandedBatch, add_counted, add_notices, name_refused, refusals};
 use super::replay_parts::{OpenReplay, part_of, times_of};
 use super::running_syncs::{SyncPlace, WorkerPlaces};
 use super::sync_cursors::HeldPlace;
@@ -393,6 +393,7 @@ impl ReplayWorker {
             let reached = self.step_end((place, &mut state), &mut report.parts[index], durable).await?;
             let Some(end) = reached else { continue };
             let range = report.parts[index].at..end;
+            self.state.follow_suppress_list(&mut self.suppressed)?;
             let counted = source.count(range, bounds, &self.suppressed.subjects).await?;
             add_counted(report, &counted);
             let ReplayedCounts { came, suppressed, filtered, .. } = counted.counts;
@@ -497,9 +498,7 @@ impl ReplayWorker {
                     counts.pending += delivery.deferred.len() as u64;
                     counts.refused += (refused.len() - stopped) as u64;
                     name_refused(&mut report.refused, refused);
-                    for notice in &delivery.notices {
-                        note(&mut report.notes, notice);
-                    }
+                    add_notices(&mut report.notices, &delivery.notices);
                     return Ok(Some(HandedBatch { batch, delivery }));
                 }
                 Err(Failure::Refused { rejected }) if !rejected.is_empty() => {

@@ -132,7 +132,7 @@ impl ToolDeletions {
         let people: Vec<String> = chunk.iter().map(|(_, person)| person.clone()).collect();
         let outcomes = match runtime.forget(people, tool.tries).await {
             Ok(outcomes) => outcomes,
-            Err(error) => return self.again(tool, (PAUSE_MAX, error.to_string())),
+            Err(error) => return self.again(tool, (PAUSE_MAX, told(&error.to_string(), asked))),
         };
         let mut again: Option<(Duration, String)> = None;
         let waited = tool.waiting.len();

@@ -175,7 +175,11 @@ fn print_replay(replay: &ShownReplay, json: bool) {
     println!("{} {} to {} is {}{dry}", style::bold("replay:"), replay.id, replay.sync, replay.state);
     let report = &replay.report;
     println!("from {} to {}, {} of the log is done", replay.from, replay.to, done(&report.step, &report.parts));
-    print_parts(&report.parts, replay.warning.iter().chain(&report.notes), report.failure.as_deref());
+    print_parts(
+        &report.parts,
+        replay.warning.iter().chain(&report.notes).chain(&report.notices),
+        report.failure.as_deref(),
+    );
     let counts = &report.counts;
     let mut rows =
         vec![("meant", counts.came), ("of suppressed people", counts.suppressed), ("filtered", counts.filtered)];

@@ -193,7 +193,11 @@ fn print_rebuild(rebuild: &ShownRebuild, json: bool) {
             _ => println!("the new tables are in {rebuilt}; after the swap the old ones are in {before}"),
         }
     }
-    print_parts(&report.parts, report.waits_for.iter().chain(&report.notes), report.failure.as_deref());
+    print_parts(
+        &report.parts,
+        report.waits_for.iter().chain(&report.notes).chain(&report.notices),
+        report.failure.as_deref(),
+    );
     if runs(rebuild) && !rebuild.swap && report.step == "ready" {
         println!(
             "the new tables follow the sync; swap them with `tidegate sync swap {}`",

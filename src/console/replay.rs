@@ -240,7 +240,7 @@ fn details(job: &ShownReplay) -> Markup {
         ("given up", counts.abandoned),
     ];
     html! {
-        @for note in job.warning.iter().chain(&job.report.notes) { p.notice { (visible(note, TEXT_CHARS_MAX)) } }
+        @for note in job.warning.iter().chain(&job.report.notes).chain(&job.report.notices) { p.notice { (visible(note, TEXT_CHARS_MAX)) } }
         dl.numbers {
             @for (what, number) in numbers.into_iter().filter(|(what, number)| *number > 0 || *what == "meant") {
                 div { dt { (what) } dd { (amount(number)) } }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::process::Running;
 use crate::reload::Reloading;
-use crate::support::{Reply, Warehouse, Workspace};
+use crate::support::{Reply, Warehouse, Workspace, run};
 
 const KEY: &str = "app-key-0123456789";
 
@@ -197,6 +197,26 @@ fn what_is_deleted_over_the_api_ends() {
     run.done("DELETE", "/objects/source/app", &Value::Null);
     assert_eq!(run.0.page(KEY, "c"), 401);
     assert_eq!(run.pages("other.db"), ["a"]);
+}
+
+#[test]
+fn tables_that_the_folder_does_not_know_are_named_where_somebody_is_forgotten() {
+    let catalog_run = CatalogRun::with_app("DATA/other.db");
+    catalog_run.page("a");
+    catalog_run.0.wait_for_delivered("app-to-db", 1);
+    let folder = catalog_run.0.workspace.path().to_str().unwrap().to_owned();
+    let output = run(&["privacy", "warehouses", &folder, "--user", "u", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let looked_at: Vec<(&str, bool)> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["sync"].as_str().unwrap(), one["looked_at"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(looked_at, [("web-to-warehouse", true), ("app-to-db", false)], "{all}");
+    assert!(all[1]["left"].as_str().unwrap().contains("tidegate export"), "{all}");
+    catalog_run.0.server.stop();
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub struct RebuildReport {
     pub refused: Vec<ReplayRefusal>,
     /// What whoever reads this should know, a sentence each.
     pub notes: Vec<String>,
+    /// What its destination said, a sentence each.
+    pub notices: Vec<String>,
     /// Why it does not swap by itself though it was asked to.
     pub waits_for: Option<String>,
     /// What it is failing at.

@@ -91,6 +91,8 @@ pub struct ReplayReport {
     pub refused: Vec<ReplayRefusal>,
     /// What whoever reads this should know, a sentence each.
     pub notes: Vec<String>,
+    /// What its destination said, a sentence each.
+    pub notices: Vec<String>,
     /// What it is failing at.
     pub failure: Option<String>,
 }

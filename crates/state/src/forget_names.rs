@@ -29,7 +29,7 @@ impl State {
 }
 
 /// Whether a name, or a step of a path, names any of the subjects.
-fn is_named(subjects: &SubjectSet, name: &str) -> bool {
+pub(super) fn is_named(subjects: &SubjectSet, name: &str) -> bool {
     subjects.are_named_in(name.as_bytes()) || name.split('/').any(|step| subjects.are_named_in(step.as_bytes()))
 }
 

@@ -5,13 +5,13 @@
 
 use std::ops::Range;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, Row, params};
 use tidegate_event::value::Value;
 use tidegate_event::{EventId, Position, decode, json, partition_of};
 use tidegate_process::clock;
 
 use super::fate_syncs::ResolvedFates;
-use super::{State, StateError, SubjectSet, alerts, fate_entries, position, quarantine, signed, sum};
+use super::{State, StateError, SubjectSet, alerts, fate_entries, position, signed, sum};
 
 /// Rows that are looked at, and removed, at once.
 const ROWS: i64 = 256;
@@ -105,10 +105,11 @@ impl State {
         places.extend(self.forget_quarantined(subjects, dry_run)?);
         places.push(self.forget_lines(subjects, oldest, dry_run)?);
         let mut texts = self.forget_texts(subjects, dry_run)?;
-        self.forget_reasons(subjects, dry_run, &mut texts)?;
-        let names = self.forget_names(subjects, dry_run)?;
-        texts.found += names;
-        texts.removed += if dry_run { 0 } else { names };
+        let (entries, reasons) = self.forget_reasons(subjects, dry_run)?;
+        texts.looked_at += entries;
+        let more = reasons + self.forget_names(subjects, dry_run)? + self.forget_progress(subjects, dry_run)?;
+        texts.found += more;
+        texts.removed += if dry_run { 0 } else { more };
         places.push(texts);
         Ok(places)
     }
@@ -251,39 +252,6 @@ impl State {
         Ok(texts)
     }
 
-    /// Takes away why entries of others are in quarantine, where that quotes somebody: the events stay.
-    fn forget_reasons(
-        &mut self,
-        subjects: &SubjectSet,
-        dry_run: bool,
-        texts: &mut ForgottenRows,
-    ) -> Result<(), StateError> {
-        let mut find_all = || -> rusqlite::Result<Vec<i64>> {
-            let mut find = self.connection.prepare("SELECT id, message, detail FROM quarantine")?;
-            let (mut rows, mut found) = (find.query([])?, Vec::new());
-            while let Some(row) = rows.next()? {
-                texts.looked_at += 1;
-                if subjects.stands_in(&sum::bytes(row, 1)?) || subjects.stands_in(&sum::bytes(row, 2)?) {
-                    found.push(row.get(0)?);
-                }
-            }
-            Ok(found)
-        };
-        let found = find_all().map_err(self.err("could not read the quarantine"))?;
-        texts.found += found.len() as u64;
-        if dry_run || found.is_empty() {
-            return Ok(());
-        }
-        for some in found.chunks(usize::try_from(ROWS).unwrap_or(1)) {
-            self.in_transaction(true, |connection| {
-                connection.execute_batch("PRAGMA secure_delete = ON")?;
-                some.iter().try_for_each(|id| forget_reason(connection, *id))
-            })?;
-        }
-        texts.removed += found.len() as u64;
-        Ok(())
-    }
-
     fn remove_rows(&mut self, sql: &str, keys: &[i64]) -> Result<u64, StateError> {
         let mut removed = 0;
         for some in keys.chunks(usize::try_from(ROWS).unwrap_or(1)) {
@@ -356,20 +324,6 @@ fn quotes(subjects: &SubjectSet, column: &str, text: &[u8]) -> bool {
     }
 }
 
-/// Takes message and detail of an entry away. Its checksum is right afterwards if it was before.
-fn forget_reason(connection: &Connection, id: i64) -> rusqlite::Result<()> {
-    let sql = format!("SELECT {} FROM quarantine WHERE id = ?1", quarantine::COLUMNS);
-    let found = connection.prepare_cached(&sql)?.query_row([id], quarantine::read).optional()?;
-    let Some(mut kept) = found else { return Ok(()) };
-    let bytes = kept.entry.message.len() + kept.entry.detail.as_ref().map_or(0, String::len);
-    (kept.entry.message, kept.entry.detail) = (String::new(), None);
-    let sum = kept.is_whole.then(|| kept.sum());
-    let sql = "UPDATE quarantine SET message = '', detail = NULL, sum = coalesce(?2, sum) WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![id, sum])?;
-    let sql = "UPDATE quarantine_size SET bytes = max(bytes - ?1, 0)";
-    connection.prepare_cached(sql)?.execute([signed(bytes as u64)]).map(drop)
-}
-
 /// Some entries behind `from`, and whether each is about any of the subjects.
 fn entries_page(connection: &Connection, from: i64, subjects: &SubjectSet) -> rusqlite::Result<Vec<(i64, bool)>> {
     let sql = "SELECT q.id, q.event, o.shared, o.own, r.edited,
@@ -400,8 +354,10 @@ mod tests {
     use tidegate_event::EventId;
     use tidegate_event::subject::SubjectKind;
 
-    use super::super::{ClearSubject, EntryFilter, KeptOriginal, LoggedRun, Pending, QuarantineStage, Quarantined};
-    use super::super::{LogFilter, NewRetryJob, RetryJobState, SettledBatch, SyncProgress, Transformed};
+    use super::super::{
+        ClearSubject, EntryFilter, KeptOriginal, LoggedRun, OF_SEVERAL_DETAIL, Pending, QuarantineStage,
+    };
+    use super::super::{LogFilter, NewRetryJob, Quarantined, RetryJobState, SettledBatch, SyncProgress, Transformed};
     use super::*;
 
     const MARKER: &str = "marker-7f3a9";
@@ -497,12 +453,20 @@ mod tests {
     fn somebody_whose_id_is_a_usual_word_takes_no_event_of_others_along() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::open(&dir.path().join("state.db")).unwrap();
-        let quoting = Quarantined {
+        let quoting = |offset, detail: &str| Quarantined {
             message: "1 of its values is a string".to_owned(),
-            detail: Some(r#"{"position":1}"#.to_owned()),
-            ..entry(2, r#"{"userId":"other"}"#)
+            detail: Some(detail.to_owned()),
+            ..entry(offset, r#"{"userId":"other"}"#)
         };
-        state.quarantine(&[quoting, entry(3, r#"{"userId":"other","n":1"#), entry(4, r#"{"userId":1"#)]).unwrap();
+        let of_several = quoting(9, OF_SEVERAL_DETAIL);
+        state
+            .quarantine(&[
+                quoting(2, r#"{"position":1}"#),
+                of_several,
+                entry(3, r#"{"userId":"other","n":1"#),
+                entry(4, r#"{"userId":1"#),
+            ])
+            .unwrap();
         let progress = SyncProgress { cursor: 9, ..SyncProgress::default() };
         let waits = [pending(5, "other 1"), pending(6, "1"), pending(7, "O'1")];
         let settled = SettledBatch { progress: &progress, quarantined: &[], pending: &waits };
@@ -522,9 +486,10 @@ mod tests {
         let subjects = state.subject_set(&hashed).unwrap();
         state.forget_rows(&subjects, &[], false).unwrap();
         let left = state.entries(&EntryFilter::default(), (0, u64::MAX), 9).unwrap().entries;
-        assert_eq!(left.iter().map(|kept| kept.entry.id.position.offset).collect::<Vec<_>>(), [2, 3]);
-        assert!(left.iter().all(|kept| kept.is_whole));
-        assert_eq!((left[0].entry.message.as_str(), &left[0].entry.detail), ("", &None));
+        assert_eq!(left.iter().map(|kept| kept.entry.id.position.offset).collect::<Vec<_>>(), [2, 9, 3]);
+        assert!(left.iter().all(|kept| kept.is_whole) && left[1].is_of_several());
+        let reasons = left[..2].iter().map(|kept| (kept.entry.message.as_str(), kept.entry.detail.as_deref()));
+        assert_eq!(reasons.collect::<Vec<_>>(), [("", None), ("", Some(OF_SEVERAL_DETAIL))]);
         assert_eq!(state.pending_counts().unwrap()[0].events, 2);
         // Whose edit or condition is gone does nothing any more: it would do something else.
         let kept = state.retry_job(kept).unwrap().unwrap();

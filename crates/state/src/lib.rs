@@ -24,6 +24,8 @@ mod fate_syncs;
 mod fates;
 mod forget_jobs;
 mod forget_names;
+mod forget_progress;
+mod forget_reasons;
 mod forgetting;
 mod functions;
 mod identity;

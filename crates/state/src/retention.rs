@@ -57,10 +57,8 @@ impl State {
     /// # Errors
     /// It is not kept, and nothing may be erased.
     pub fn begin_erasing(&mut self, sources: &[&str], partition: u16, reached: u64) -> Result<(), StateError> {
-        let sql = "INSERT INTO retention (source, log_partition, next, reached, erased_to_us) VALUES (?1, ?2, 0, ?3, 0)
-            ON CONFLICT (source, log_partition) DO UPDATE SET reached = max(reached, excluded.reached)";
         self.in_transaction(true, |connection| {
-            let mut keep = connection.prepare_cached(sql)?;
+            let mut keep = connection.prepare_cached(erased_offsets::KEEP_REACHED)?;
             sources.iter().try_for_each(|source| keep.execute(params![source, partition, signed(reached)]).map(drop))
         })
     }

@@ -42,6 +42,8 @@ pub struct ForgetStatement {
 }
 
 const VIOLATIONS: &str = "event_violations";
+/// SQLite takes conditions of 1,000 levels, and each `OR` behind another is one.
+const CONDITIONS_OF_GROUP: usize = 200;
 
 impl ForgetDialect {
     /// A text of SQL that means this one and no other, whatever it is printed on and whoever reads it.
@@ -190,6 +192,15 @@ fn conditions(dialect: ForgetDialect, columns: &[&str], id: ForgottenId<'_>, is_
     }
 }
 
+/// What holds where one of them does.
+fn any_of(conditions: &[String]) -> String {
+    if conditions.len() <= CONDITIONS_OF_GROUP {
+        return conditions.join(" OR ");
+    }
+    let groups = conditions.chunks(CONDITIONS_OF_GROUP).map(|group| format!("({})", group.join(" OR ")));
+    groups.collect::<Vec<String>>().join(" OR ")
+}
+
 /// The statements for each table of a schema that may have something about any of `ids`. `schema` is as the warehouse's SQL spells it;
 /// empty where it is part of a table's name.
 #[must_use]
@@ -211,7 +222,7 @@ pub fn statements(
         }
         let quoted = dialect.quoted(name);
         let full = if schema.is_empty() { quoted } else { format!("{schema}.{quoted}") };
-        let condition = any.join(" OR ");
+        let condition = any_of(&any);
         statements.push(ForgetStatement {
             table: name.clone(),
             count: format!("SELECT count(*) FROM {full} WHERE {condition}"),

@@ -20,14 +20,14 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::asker::{OfApi, Requester, workspace_of};
-use super::event_rights::EventRights;
+use super::event_rights::{AskedEvents, EventRights};
 use super::permit::{NamedObject, may};
 use super::refused::{absent, failed};
 use super::tries::MASK;
 use crate::api::alerts::AlertOrder;
 use crate::api::extract::{Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
-use crate::api::{EngineSettings, SharedApi};
+use crate::api::{EngineSettings, MaskedField, SharedApi};
 
 /// For a test of all channels of an alert.
 const TEST_MAX: Duration = Duration::from_secs(35);
@@ -48,11 +48,11 @@ pub(super) async fn list(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownAlerts>, ApiRefusal> {
     let (engine, visible) = shared.visible_alerts(&asker, query.workspace.as_deref()).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let all = Arc::clone(&engine.alerts.shown.borrow());
     let is_seen =
         |alert: &&ShownAlert| visible.as_ref().is_none_or(|visible| visible.contains(&alert.name)) || alert.is_default;
-    let alerts = all.iter().filter(is_seen).map(|alert| seen(alert.clone(), &rights));
+    let alerts = all.iter().filter(is_seen).map(|alert| seen(alert.clone(), &of.rights, &of.masked));
     Ok(axum::Json(ShownAlerts { alerts: alerts.collect() }))
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn history(
     Query(query): Query<AlertHistoryQuery>,
 ) -> Result<axum::Json<AlertHistory>, ApiRefusal> {
     let (engine, visible) = shared.visible_alerts(&asker, query.workspace.as_deref()).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let entries_max = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let part = AlertHistoryPart { alert: query.alert, before: query.before, entries_max };
     let read = move || -> Result<Vec<AlertEvent>, StateError> { (engine.open_state)()?.alert_history(&part) };
@@ -75,7 +75,7 @@ pub(super) async fn history(
     let is_seen = |event: &AlertEvent| visible.as_ref().is_none_or(|visible| visible.contains(&event.alert));
     let entries = found.into_iter().filter(is_seen).map(|event| ShownAlertEvent {
         at: time::format(event.at_us),
-        text: seen_text(&rights, &event.object, event.text),
+        text: seen_text((&of.rights, &of.masked), &event.object, event.text),
         alert: event.alert,
         object: event.object,
         what: event.what,
@@ -145,8 +145,8 @@ pub(super) async fn mute(
     let write = move || -> Result<(), StateError> { (state.open_state)()?.mute_alert(&muting, &event) };
     blocking(write).await?.map_err(|error| failed(&error))?;
     shared.note_alert(&asker, &object, ("alert_muted", json!({ "until": until, "reason": asked.reason }))).await?;
-    let rights = shared.asked_events(&asker, Some(&object.workspace)).await?.rights;
-    shown_anew(&engine, &name, &rights).await
+    let of = shared.asked_events(&asker, Some(&object.workspace)).await?;
+    shown_anew(&engine, &name, &of).await
 }
 
 /// Has people be told of an alert again. A mute that its file says stays.
@@ -165,26 +165,26 @@ pub(super) async fn unmute(
     if blocking(write).await?.map_err(|error| failed(&error))? {
         shared.note_alert(&asker, &object, ("alert_unmuted", json!({}))).await?;
     }
-    let rights = shared.asked_events(&asker, Some(&object.workspace)).await?.rights;
-    shown_anew(&engine, &name, &rights).await
+    let of = shared.asked_events(&asker, Some(&object.workspace)).await?;
+    shown_anew(&engine, &name, &of).await
 }
 
 /// An alert as somebody may see it. What everybody has may be about syncs that are not for them.
-fn seen(mut alert: ShownAlert, rights: &EventRights) -> ShownAlert {
+fn seen(mut alert: ShownAlert, rights: &EventRights, masked: &[MaskedField]) -> ShownAlert {
     if alert.is_default {
         let is_viewed = |object: &str| object.strip_prefix("sync ").is_none_or(|sync| rights.views(sync, true));
         alert.objects.retain(|one| is_viewed(&one.object));
     }
     for one in &mut alert.objects {
-        one.text = seen_text(rights, &one.object, std::mem::take(&mut one.text));
+        one.text = seen_text((rights, masked), &one.object, std::mem::take(&mut one.text));
     }
     alert
 }
 
-/// A text without what a destination or a function says, for whoever may not see events there: it may quote them.
-fn seen_text(rights: &EventRights, object: &str, text: String) -> String {
+/// A text without what a destination or a function says, for whoever may not see all of the events there: it may quote them.
+fn seen_text((rights, masked): (&EventRights, &[MaskedField]), object: &str, text: String) -> String {
     let is_seen = match object.split_once(' ') {
-        Some(("sync", name)) => rights.sees(name, true),
+        Some(("sync", name)) => masked.is_empty() && rights.sees(name, true),
         Some(("function", _)) => matches!(rights, EventRights::All),
         _ => true,
     };
@@ -198,7 +198,7 @@ fn seen_text(rights: &EventRights, object: &str, text: String) -> String {
 async fn shown_anew(
     engine: &EngineSettings,
     name: &str,
-    rights: &EventRights,
+    of: &AskedEvents,
 ) -> Result<axum::Json<ShownAlert>, ApiRefusal> {
     let (done, looked) = oneshot::channel();
     let order = AlertOrder::Look { done };
@@ -209,7 +209,7 @@ async fn shown_anew(
     look.await.ok().flatten().ok_or_else(too_busy)?;
     let all = Arc::clone(&engine.alerts.shown.borrow());
     let found = all.iter().find(|alert| alert.name == name).cloned();
-    found.map(|alert| axum::Json(seen(alert, rights))).ok_or_else(not_running)
+    found.map(|alert| axum::Json(seen(alert, &of.rights, &of.masked))).ok_or_else(not_running)
 }
 
 async fn note(engine: &Arc<EngineSettings>, event: AlertEvent) -> Result<(), ApiRefusal> {
@@ -310,7 +310,7 @@ mod tests {
         let rights = EventRights::of(&[("crm", true), ("lake", true)], &[("lake", true)]);
         let texts = |alert: ShownAlert| -> Vec<String> { alert.objects.into_iter().map(|one| one.text).collect() };
         assert_eq!(
-            texts(seen(alert.clone(), &rights)),
+            texts(seen(alert.clone(), &rights, &[])),
             [
                 "it fails: ***",
                 "it fails: no ann@example.com",
@@ -318,9 +318,12 @@ mod tests {
                 "5 % of the disk are free"
             ]
         );
-        assert_eq!(texts(seen(alert.clone(), &EventRights::All)), texts(alert.clone()));
+        assert_eq!(texts(seen(alert.clone(), &EventRights::All, &[])), texts(alert.clone()));
+        // It may quote a field that stays masked for who else sees the events.
+        let masked = [MaskedField::new("traits.email")];
+        assert_eq!(texts(seen(alert.clone(), &rights, &masked))[1], "it fails: ***");
         let rights = EventRights::of(&[("lake", true)], &[]);
-        let of_everybody = seen(ShownAlert { is_default: true, ..alert }, &rights);
+        let of_everybody = seen(ShownAlert { is_default: true, ..alert }, &rights, &[]);
         let names: Vec<&str> = of_everybody.objects.iter().map(|one| one.object.as_str()).collect();
         assert_eq!(names, ["sync lake", "function f", "the disk"]);
     }

@@ -159,7 +159,8 @@ pub(in crate::api::v1) async fn job(
 fn clear_subjects(named: &[NamedSubject]) -> Result<Vec<ClearSubject>, ApiRefusal> {
     if named.is_empty() || named.len() > SUBJECTS_MAX {
         let detail = format!("`subjects` has 1 to {SUBJECTS_MAX} subjects");
-        return Err(ApiRefusal::unprocessable("subjects", detail, "name somebody").in_field("subjects"));
+        return Err(ApiRefusal::unprocessable("subjects", detail, "name so many, and others in another request")
+            .in_field("subjects"));
     }
     named.iter().enumerate().map(|(at, named)| clear_subject(at, named)).collect()
 }

@@ -13,11 +13,13 @@ use tidegate_event::time;
 use tidegate_state::{NewRebuildJob, RebuildJob, RebuildRefusal, StateError};
 
 use super::asker::{OfApi, Requester};
+use super::event_rights::EventRights;
 use super::owned_jobs::OwnedJobs;
 use super::refused::{absent, failed};
-use crate::api::SyncRepeats;
+use super::tries::MASK;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
 use crate::api::refusal::ApiRefusal;
+use crate::api::{MaskedField, SyncRepeats};
 
 const SCHEMA_BYTES_MAX: usize = 40;
 /// Jobs of one answer.
@@ -53,6 +55,7 @@ pub(in crate::api::v1) async fn create(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &sync).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let repeats = engine.names.borrow().repeats.get(&sync).copied().ok_or_else(|| absent(NO_SYNC))?;
     if matches!(repeats, SyncRepeats::WrittenAgain | SyncRepeats::SentAgain) {
         let detail = "the destination of the sync is no warehouse: it has no tables that could be made anew";
@@ -75,7 +78,7 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))?.map_err(not_begun)?;
     rebuilds.notify_one();
-    begun.map(|job| axum::Json(shown(&job))).ok_or_else(|| absent(NO_JOB))
+    begun.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| absent(NO_JOB))
 }
 
 /// Has the new tables of a sync take the place of the old ones as soon as they are as far as those.
@@ -89,6 +92,7 @@ pub(in crate::api::v1) async fn swap(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &sync).await?;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     if !engine.names.borrow().repeats.contains_key(&sync) {
         return Err(absent(NO_SYNC));
     }
@@ -103,7 +107,7 @@ pub(in crate::api::v1) async fn swap(
     };
     let asked = blocking(ask).await?.map_err(|error| failed(&error))?;
     rebuilds.notify_one();
-    asked.map(|job| axum::Json(shown(&job))).ok_or_else(|| {
+    asked.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| {
         let detail = "no rebuild of this sync runs, so there are no tables to swap";
         ApiRefusal::new(
             StatusCode::CONFLICT,
@@ -123,7 +127,9 @@ pub(in crate::api::v1) async fn list(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuilds>, ApiRefusal> {
     let found = REBUILDS.seen((&shared, &asker), query.workspace.as_deref()).await?;
-    Ok(axum::Json(ShownRebuilds { rebuilds: found.iter().map(shown).collect() }))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    let rebuilds = found.iter().map(|job| seen(shown(job), &of.rights, &of.masked)).collect();
+    Ok(axum::Json(ShownRebuilds { rebuilds }))
 }
 
 /// How far a rebuild is, and where its tables are.
@@ -136,7 +142,8 @@ pub(in crate::api::v1) async fn show(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let job = REBUILDS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    Ok(axum::Json(shown(&job)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
 }
 
 /// Ends a rebuild before its end. The sync goes on in the tables that it has; the new ones stay where they are.
@@ -149,7 +156,8 @@ pub(in crate::api::v1) async fn cancel(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let job = REBUILDS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    Ok(axum::Json(shown(&job)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
 }
 
 fn not_begun(refusal: RebuildRefusal) -> ApiRefusal {
@@ -213,5 +221,44 @@ fn shown(job: &RebuildJob) -> ShownRebuild {
         swap: order.swap || job.is_swap_asked,
         dry_run: order.dry_run,
         report,
+    }
+}
+
+/// A rebuild as somebody may see it: what its destination said may have names and values of events, and is for those who may see all of them.
+fn seen(mut rebuild: ShownRebuild, rights: &EventRights, masked: &[MaskedField]) -> ShownRebuild {
+    if !masked.is_empty() || !rights.sees(&rebuild.sync, true) {
+        rebuild.report.failure = rebuild.report.failure.map(|_| MASK.to_owned());
+        rebuild.report.notices.clear();
+    }
+    rebuild
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_destination_said_is_for_whoever_sees_all_of_the_events() {
+        let report = RebuildReport {
+            notes: vec!["of the log".to_owned()],
+            notices: vec!["no column for ann".to_owned()],
+            failure: Some("could not take ann".to_owned()),
+            ..RebuildReport::default()
+        };
+        let rebuild = ShownRebuild { sync: "lake".to_owned(), report, ..ShownRebuild::default() };
+        let others = EventRights::of(&[("lake", true)], &[("crm", true)]);
+        let sees = EventRights::of(&[("lake", true)], &[("lake", true)]);
+        let masked = [MaskedField::new("properties.card")];
+        for (rights, masked, has_said) in [
+            (&EventRights::All, &[][..], true),
+            (&sees, &[][..], true),
+            (&sees, &masked[..], false),
+            (&others, &[][..], false),
+        ] {
+            let found = seen(rebuild.clone(), rights, masked).report;
+            assert_eq!(found.notices.len(), usize::from(has_said), "{masked:?}");
+            assert_eq!(found.failure.as_deref() == Some(MASK), !has_said, "{masked:?}");
+            assert_eq!(found.notes, ["of the log"]);
+        }
     }
 }

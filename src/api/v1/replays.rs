@@ -24,8 +24,9 @@ use super::permit::{AskedThing, denied_in_log, may};
 use super::refused::{absent, failed};
 use super::tries::MASK;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
+use crate::api::masked_fields::covers_pointer;
 use crate::api::refusal::ApiRefusal;
-use crate::api::{SharedApi, SyncRepeats};
+use crate::api::{MaskedField, SharedApi, SyncRepeats};
 
 const RATE_MAX: u32 = 1_000_000;
 const NAMES_MAX: usize = 100;
@@ -63,9 +64,10 @@ pub(in crate::api::v1) async fn create(
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let (workspace, engine) = shared.engine_of(&asker, query.workspace.as_deref(), NO_JOB)?;
     shared.may_replay(&asker, &workspace, &asked.sync).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     // How many events there are of a name or of somebody tells what stands in them.
-    if (asked.user.is_some() || !asked.events.is_empty()) && !rights.sees(&asked.sync, true) {
+    let is_of_values = asked.user.is_some() || !asked.events.is_empty();
+    if (is_of_values && !of.rights.sees(&asked.sync, true)) || is_of_masked(&asked, &of.masked) {
         return Err(ApiRefusal::forbidden());
     }
     let repeats = engine.names.borrow().repeats.get(&asked.sync).copied();
@@ -95,7 +97,7 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))??;
     replays.notify_one();
-    begun.map(|begun| axum::Json(seen(begun, &rights))).ok_or_else(|| {
+    begun.map(|begun| axum::Json(seen(begun, &of.rights, &of.masked))).ok_or_else(|| {
         let (detail, fix) = ("too many replays wait for their turn", "wait for some, or cancel them");
         ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
     })
@@ -110,8 +112,8 @@ pub(in crate::api::v1) async fn list(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplays>, ApiRefusal> {
     let found = REPLAYS.seen((&shared, &asker), query.workspace.as_deref()).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    let replays = found.iter().map(|replay| seen(shown(replay), &rights)).collect();
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    let replays = found.iter().map(|replay| seen(shown(replay), &of.rights, &of.masked)).collect();
     Ok(axum::Json(ShownReplays { replays }))
 }
 
@@ -125,8 +127,8 @@ pub(in crate::api::v1) async fn show(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let found = REPLAYS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&found), &rights)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&found), &of.rights, &of.masked)))
 }
 
 /// Ends a replay before its end. What it has delivered stays; what is pending of it is given up.
@@ -139,8 +141,8 @@ pub(in crate::api::v1) async fn cancel(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let found = REPLAYS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    let rights = shared.asked_events(&asker, query.workspace.as_deref()).await?.rights;
-    Ok(axum::Json(seen(shown(&found), &rights)))
+    let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
+    Ok(axum::Json(seen(shown(&found), &of.rights, &of.masked)))
 }
 
 /// A replay with what became of its events that had to wait.
@@ -295,9 +297,25 @@ fn shown(CountedReplay { job, retries }: &CountedReplay) -> ShownReplay {
     }
 }
 
+/// Whether a condition is of a field that stays masked.
+fn is_of_masked(asked: &ReplayEvents, masked: &[MaskedField]) -> bool {
+    let is_of_user = asked.user.is_some() && ["/userId", "/anonymousId"].iter().any(|at| covers_pointer(masked, at));
+    is_of_user || (!asked.events.is_empty() && are_names_masked(masked))
+}
+
+fn are_names_masked(masked: &[MaskedField]) -> bool {
+    ["/event", "/name"].iter().any(|at| covers_pointer(masked, at))
+}
+
 /// A replay as somebody may see it: the names of events, and what their destination said of them, are of those who may see events of the sync.
-fn seen(mut replay: ShownReplay, rights: &EventRights) -> ShownReplay {
-    if rights.sees(&replay.sync, true) {
+/// What a destination said may quote a field that stays masked, unless there is none.
+fn seen(mut replay: ShownReplay, rights: &EventRights, masked: &[MaskedField]) -> ShownReplay {
+    let sees = rights.sees(&replay.sync, true);
+    if !sees || !masked.is_empty() {
+        replay.report.failure = replay.report.failure.map(|_| MASK.to_owned());
+        replay.report.notices.clear();
+    }
+    if sees && !are_names_masked(masked) {
         return replay;
     }
     let mut all = ReplayedName::default();
@@ -309,7 +327,6 @@ fn seen(mut replay: ShownReplay, rights: &EventRights) -> ShownReplay {
         replay.report.names.insert(MASK.to_owned(), all);
     }
     replay.events.iter_mut().for_each(|name| MASK.clone_into(name));
-    replay.report.failure = replay.report.failure.map(|_| MASK.to_owned());
     replay
 }
 
@@ -329,6 +346,56 @@ impl SharedApi {
                 let asked = AskedThing { workspace, verb: Verb::Replay, object: Some(object) };
                 Err(denied_in_log(self, asker, asked, denial).await)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_destination_said_and_names_are_for_whoever_sees_all_of_the_events() {
+        let report = ReplayReport {
+            names: [("Bought".to_owned(), ReplayedName { events: 2, bytes: 9 })].into(),
+            notes: vec!["of the log".to_owned()],
+            notices: vec!["no column for ann".to_owned()],
+            failure: Some("could not take ann".to_owned()),
+            ..ReplayReport::default()
+        };
+        let replay =
+            ShownReplay { sync: "crm".to_owned(), events: vec!["Bought".to_owned()], report, ..ShownReplay::default() };
+        let others = EventRights::of(&[("crm", true)], &[("lake", true)]);
+        let sees = EventRights::of(&[("crm", true)], &[("crm", true)]);
+        let cases = [
+            (&EventRights::All, &[][..], (true, true)),
+            (&sees, &[][..], (true, true)),
+            (&sees, &["properties.card"][..], (true, false)),
+            (&sees, &["event"][..], (false, false)),
+            (&others, &[][..], (false, false)),
+        ];
+        for (rights, masked, (has_names, has_said)) in cases {
+            let masked: Vec<MaskedField> = masked.iter().map(|path| MaskedField::new(path)).collect();
+            let found = seen(replay.clone(), rights, &masked);
+            let names: Vec<&str> = found.report.names.keys().map(String::as_str).collect();
+            let name = if has_names { "Bought" } else { MASK };
+            assert_eq!((names, &*found.events[0]), (vec![name], name), "{masked:?}");
+            assert_eq!(found.report.notices.len(), usize::from(has_said), "{masked:?}");
+            assert_eq!(found.report.failure.as_deref() == Some(MASK), !has_said, "{masked:?}");
+            assert_eq!(found.report.notes, ["of the log"]);
+        }
+    }
+
+    #[test]
+    fn a_condition_of_a_masked_field_is_known() {
+        let of_user = ReplayEvents { user: Some("ann".to_owned()), ..ReplayEvents::default() };
+        let of_name = ReplayEvents { events: vec!["Bought".to_owned()], ..ReplayEvents::default() };
+        for (path, user, name) in
+            [("userId", true, false), ("anonymousId", true, false), ("event", false, true), ("traits", false, false)]
+        {
+            let masked = [MaskedField::new(path)];
+            let found = [&of_user, &of_name, &ReplayEvents::default()].map(|asked| is_of_masked(asked, &masked));
+            assert_eq!(found, [user, name, false], "{path}");
         }
     }
 }

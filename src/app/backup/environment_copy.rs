@@ -3,7 +3,8 @@
 //! 1. **Warehouses** that lie in the data directory. Their ledgers are behind the cursors of the state then, or level with them: the restored server
 //!    delivers again from the log what they lack. The other way round, what a warehouse refused between the two would be in no quarantine.
 //! 2. **The dedup index.** It knows less than the state, and marks the rest again from the log.
-//! 3. **The state**, within one transaction. What it says was forgotten is not in the log any more, for the log is looked at later.
+//! 3. **The state**, within one transaction. What it says was forgotten is not in the log any more, for the log is looked at later; what was erased
+//!    between the two looks, forgotten or too old, is written into the copy.
 //! 4. **The log**: all segments are held open at one moment, so nothing that is trimmed or erased meanwhile is missing. It has all that the state has
 //!    refined. Whether it still has everything that 1 and 2 lack is looked at then ([`floors`]); if not, all of it begins anew.
 //!
@@ -33,6 +34,7 @@ const SMALL_BYTES_MAX: u64 = 64 << 20;
 const STORE_FOLDERS: [&str; 3] = ["components", "files", "versions"];
 const TRIMMED: &str = "the log gave up records that the copy needs";
 const ENDED: &str = "a sync began to drain, or ended,";
+const FORGETS: &str = "a job that forgets somebody began";
 
 /// An environment of the server.
 pub(super) struct EnvironmentFiles<'e> {
@@ -78,9 +80,11 @@ pub(super) fn copy(
     }
     let place = folder.place(&format!("{}state.db", of.prefix))?;
     let (identity, cursors) = read_state(&place, &mut copied)?;
-    // It was opened for reading; nothing else has changed it.
-    folder.written(&format!("{}state.db", of.prefix))?;
     let logs = hold_logs(of.data, &floors)?;
+    if !State::read(&place)?.take_erasures(&State::read(&state)?)? {
+        return Err(BackupError::Moved { path: state, what: FORGETS });
+    }
+    folder.written(&format!("{}state.db", of.prefix))?;
     if small(&paths::endings(of.data))? != endings {
         return Err(BackupError::Moved { path: paths::endings(of.data), what: ENDED });
     }
@@ -194,7 +198,7 @@ fn sqlite(
     let path = format!("{}{name}", of.prefix);
     let place = folder.place(&path)?;
     let damage = copy_sqlite(&of.data.join(name), &place, told)?;
-    // That of the state is read before.
+    // That of the state is written to before.
     if name != "state.db" {
         folder.written(&path)?;
     }

@@ -11,13 +11,16 @@ use tidegate_warehouse::SyncPart;
 use tidegate_warehouse::forget::{ForgetDialect, ForgetStatement, ForgottenId, statements};
 
 use super::SubjectArgs;
-use crate::app::declare;
+use crate::app::running_report::{self, RunningReport};
+use crate::app::{declare, paths};
 use crate::cli::{CommandDone, CommandFailure, EnvironmentArgs, runtime, style};
-use crate::config::DestinationKind;
-use crate::warehouses::WarehouseSettings;
+use crate::config::{DestinationKind, Workspace};
+use crate::warehouses::{ALL_CAPABILITIES, WarehouseSettings};
 
 /// How long another writer of a SQLite file is waited for.
 const BUSY: Duration = Duration::from_secs(30);
+const OF_CATALOG: &str = "the sync was made over the API or in the console and is not in the folder, so nobody looked into its tables. Write \
+    a folder that has it with `tidegate export`, fill in what it lists, and name that folder here";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -39,7 +42,9 @@ pub(in crate::cli) struct WarehousesArgs {
 /// What is done in the tables of one sync.
 struct ForgottenTables {
     sync: String,
-    kind: &'static str,
+    kind: String,
+    /// What tables there are is known.
+    is_looked_at: bool,
     statements: Vec<ForgetStatement>,
     /// Of each statement how many rows it was about; none where it was not run.
     rows: Option<Vec<u64>>,
@@ -63,7 +68,8 @@ pub(super) fn run(args: &WarehousesArgs, json: bool) -> CommandDone {
         let statements = statements(dialect, &settings.schema_sql(&part), &found, &ids);
         let mut tables = ForgottenTables {
             sync: name.clone(),
-            kind: settings.capabilities().kind,
+            kind: settings.capabilities().kind.to_owned(),
+            is_looked_at: true,
             statements,
             rows: None,
             left: None,
@@ -84,12 +90,34 @@ pub(super) fn run(args: &WarehousesArgs, json: bool) -> CommandDone {
         }
         all.push(tables);
     }
+    let report = running_report::read(&paths::running(&workspace.data))?;
+    all.extend(report.into_iter().flat_map(|report| of_catalog(report, &workspace)));
     if json {
         print_json(&all, args.dry_run);
     } else {
         all.iter().for_each(|tables| print(tables, args.dry_run));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if all.iter().all(|tables| tables.is_looked_at) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Syncs to warehouses that run and are not in the folder.
+fn of_catalog(report: RunningReport, workspace: &Workspace) -> Vec<ForgottenTables> {
+    let mut all = Vec::new();
+    for (sync, of) in report.syncs {
+        if workspace.syncs.contains_key(&sync) || !ALL_CAPABILITIES.iter().any(|known| known.kind == of.kind) {
+            continue;
+        }
+        let left = Some(OF_CATALOG.to_owned());
+        all.push(ForgottenTables {
+            sync,
+            kind: of.kind,
+            is_looked_at: false,
+            statements: Vec::new(),
+            rows: None,
+            left,
+        });
+    }
+    all
 }
 
 fn is_hashed(named: &NamedSubject) -> bool {
@@ -171,8 +199,12 @@ fn in_sqlite(
 }
 
 fn print(tables: &ForgottenTables, dry_run: bool) {
-    let ForgottenTables { sync, kind, statements, rows, left } = tables;
-    println!("{}", style::bold(&format!("-- {sync} ({kind}): {} tables that may have them", statements.len())));
+    let ForgottenTables { sync, kind, is_looked_at, statements, rows, left } = tables;
+    let found = match is_looked_at {
+        true => format!("{} tables that may have them", statements.len()),
+        false => "not looked at".to_owned(),
+    };
+    println!("{}", style::bold(&format!("-- {} ({}): {found}", style::plain(sync, 100), style::plain(kind, 100))));
     if let Some(left) = left {
         println!("-- {}", style::plain(left, 400));
     }
@@ -197,9 +229,35 @@ fn print_json(all: &[ForgottenTables], dry_run: bool) {
             .collect();
         let statements: Vec<&str> = tables.statements.iter().map(|statement| statement.delete.as_str()).collect();
         serde_json::json!({
-            "sync": tables.sync, "kind": tables.kind, "statements": statements, "run": tables.rows.is_some(),
+            "sync": tables.sync, "kind": tables.kind, "looked_at": tables.is_looked_at, "statements": statements, "run": tables.rows.is_some(),
             "dry_run": dry_run, "rows": rows, "left": tables.left,
         })
     };
     println!("{}", serde_json::Value::Array(all.iter().map(shown).collect()));
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_warehouse::evolve::Type;
+    use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable};
+    use tidegate_warehouse::table::Column;
+
+    use super::*;
+
+    #[test]
+    fn however_many_people_there_are_sqlite_takes_the_statement() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("w.db");
+        let rows = "INSERT INTO tracks VALUES ('p0'), ('p2999'), ('other')";
+        Connection::open(&path).unwrap().execute_batch(&format!("CREATE TABLE tracks (user_id TEXT); {rows}")).unwrap();
+        let columns = vec![Column::found("user_id", Type::Text, false, true)];
+        let table = FoundTable { is_table: true, columns, ..FoundTable::default() };
+        let found = FoundSchema { has_schema: true, tables: [("tracks".to_owned(), table)].into() };
+        let people: Vec<String> = (0..3_000).map(|number| format!("p{number}")).collect();
+        let ids: Vec<ForgottenId<'_>> = people.iter().map(|id| ForgottenId::User(id)).collect();
+        let all = statements(ForgetDialect::Sqlite, "", &found, &ids);
+        for (dry_run, rows) in [(true, 2), (false, 2), (false, 0)] {
+            assert_eq!(in_sqlite(&path, &all, dry_run).unwrap(), [rows], "{dry_run}");
+        }
+    }
 }

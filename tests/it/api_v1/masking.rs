@@ -63,6 +63,7 @@ fn answers(caller: &ApiCaller, entry: &Value) -> Vec<(String, String)> {
         format!("{list}/jobs"),
         "/api/v1/running".to_owned(),
         "/api/v1/replays".to_owned(),
+        "/api/v1/rebuilds".to_owned(),
         "/api/v1/audit".to_owned(),
         "/api/v1/conservation".to_owned(),
         "/api/v1/activity".to_owned(),
@@ -102,6 +103,14 @@ fn replay(caller: &ApiCaller) -> Value {
     })
 }
 
+fn no_condition_of_values_is_taken(caller: &ApiCaller) {
+    for condition in [json!({"user": CANARY}), json!({"events": [format!("{CANARY} bought")]})] {
+        let mut order = json!({"sync": SYNC, "from": "beginning", "dry_run": true});
+        order.as_object_mut().unwrap().extend(condition.as_object().unwrap().clone());
+        assert_eq!(caller.ask("POST", "/api/v1/replays", &order).code(), "403 forbidden");
+    }
+}
+
 #[test]
 fn no_route_tells_what_stands_in_events_whoever_may_not_see_them() {
     let (_workspace, server, admin) = filled("");
@@ -125,11 +134,7 @@ fn no_route_tells_what_stands_in_events_whoever_may_not_see_them() {
     let replayed = replay(&tester);
     assert!(!replayed.to_string().contains(CANARY), "{replayed}");
     assert_eq!(replayed["report"]["names"]["***"]["events"], 1, "{replayed}");
-    for condition in [json!({"user": CANARY}), json!({"events": [format!("{CANARY} bought")]})] {
-        let mut order = json!({"sync": SYNC, "from": "beginning", "dry_run": true});
-        order.as_object_mut().unwrap().extend(condition.as_object().unwrap().clone());
-        assert_eq!(tester.ask("POST", "/api/v1/replays", &order).code(), "403 forbidden");
-    }
+    no_condition_of_values_is_taken(&tester);
     // Who may see them does.
     let seen = answers(&admin, &entry);
     assert!(seen.iter().filter(|(_, answer)| answer.contains(CANARY)).count() > 5, "{seen:?}");
@@ -152,6 +157,10 @@ fn fields_that_stay_masked_are_seen_by_admins_alone() {
     assert_eq!((&shown["masked"], &shown["event"]["properties"]["card"]["cvc"]), (&json!(false), &json!(0)), "{shown}");
     assert_eq!(seer.get(&format!("/api/v1/trace?user={CANARY}"))["records"], json!([]));
     assert_eq!(seer.get(&format!("/api/v1/quarantine?text={CANARY}"))["entries"], json!([]));
+    let replayed = replay(&seer);
+    assert!(!replayed.to_string().contains(CANARY), "{replayed}");
+    assert_eq!(replayed["report"]["names"]["***"]["events"], 1, "{replayed}");
+    no_condition_of_values_is_taken(&seer);
     assert_eq!(outcomes(&seer), json!({}));
     assert_ne!(outcomes(&admin), json!({}));
     assert_eq!(seer.ask("POST", QUERY, &json!({"sql": "SELECT 1"})).code(), "403 forbidden");

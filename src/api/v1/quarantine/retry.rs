@@ -22,6 +22,7 @@ use super::NO_ENTRY;
 use super::asked::{AskedEntries, entry_id, is_of_all, unreadable};
 use crate::api::SharedApi;
 use crate::api::extract::{IdInPath, Json, Query, blocking};
+use crate::api::masked_fields::unmask;
 use crate::api::quarantine::entry_filter_text;
 use crate::api::refusal::ApiRefusal;
 use crate::api::v1::asker::{OfApi, Requester};
@@ -108,7 +109,17 @@ pub(in crate::api::v1) async fn edit(
     if let Some(id) = before.as_ref().and_then(|before| before.get("messageId")).filter(|id| id.is_string()) {
         event.entry("messageId").or_insert_with(|| id.clone());
     }
-    let edited = Value::Object(event).to_string().into_bytes();
+    let mut edited = Value::Object(event);
+    if let Some(before) = before.filter(|_| !asked.masked.is_empty()) {
+        let mut seen = before.clone();
+        asked.masked.iter().for_each(|field| field.mask(&mut seen));
+        if !unmask(&mut edited, &before, &seen) {
+            let detail = "a list in which fields stay masked for you was changed: nobody can tell which of its items had which of their values";
+            let fix = "leave the items that have masked fields, and their number, as you saw them; or ask an admin of the workspace to edit it";
+            return Err(ApiRefusal::unprocessable("masked-list", detail, fix).in_field("event"));
+        }
+    }
+    let edited = edited.to_string().into_bytes();
     if edited.len() > EVENT_BYTES_MAX {
         let detail = format!("an event may have {EVENT_BYTES_MAX} bytes at most");
         return Err(ApiRefusal::unprocessable("event-too-large", detail, "make it smaller").in_field("event"));
