@@ -227,6 +227,9 @@ enum Command {
     /// Compile a component from standard input to standard output, within limits; the server runs this on itself
     #[command(name = store::COMPILE_COMMAND, hide = true)]
     CompileComponent { memory_bytes_max: u64, cpu_seconds_max: u64 },
+    /// Take the types from a script in TypeScript, from standard input to standard output, within limits; the server runs this on itself
+    #[command(name = store::STRIP_COMMAND, hide = true)]
+    StripTypes { memory_bytes_max: u64, cpu_seconds_max: u64 },
 }
 
 impl Command {
@@ -359,8 +362,9 @@ fn command() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    // The child that compiles has the limit of whoever starts it, and touches no file.
-    if !cli.core_dumps && !matches!(cli.command, Command::CompileComponent { .. }) {
+    // The children that compile and strip have the limit of whoever starts them, and touch no file.
+    let is_child = matches!(cli.command, Command::CompileComponent { .. } | Command::StripTypes { .. });
+    if !cli.core_dumps && !is_child {
         core_dumps::forbid();
     }
     let look = match (cli.log_json, out::is_coloured(out::Stream::Error)) {
@@ -425,6 +429,9 @@ fn command() -> ExitCode {
         Command::CompleteNames(args) => complete_names::run::<Cli>(&args),
         Command::CompileComponent { memory_bytes_max, cpu_seconds_max } => {
             Ok(ExitCode::from(store::compile_child(memory_bytes_max, cpu_seconds_max)))
+        }
+        Command::StripTypes { memory_bytes_max, cpu_seconds_max } => {
+            Ok(ExitCode::from(store::strip_child(memory_bytes_max, cpu_seconds_max)))
         }
     };
     match done {

@@ -204,7 +204,9 @@ impl From<RegistryError> for ApiRefusal {
                 let fix = "`make plugins` builds it there, and packages carry it; or build the function and push it: tidegate function push DIR";
                 (StatusCode::CONFLICT, "no-interpreter", fix)
             }
-            RegistryError::Script(_) => (StatusCode::UNPROCESSABLE_ENTITY, "script", "change it as the detail says"),
+            RegistryError::Script(_) | RegistryError::TypeScript(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "script", "change it as the detail says")
+            }
             RegistryError::Share => (StatusCode::BAD_REQUEST, "share", "send a number from 1 to 99"),
             RegistryError::File { .. }
             | RegistryError::Damaged { .. }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use tidegate_api_types::build::Pushed;
 use tidegate_api_types::object::WorkspaceQuery;
 use tidegate_api_types::path;
-use tidegate_api_types::script::{FunctionTried, PushScript, ScriptQuery, ShownScript, TryFunction};
-use tidegate_registry::{NewScript, PluginKind, RegistryError};
+use tidegate_api_types::script::{FunctionTried, PushScript, ScriptLanguage, ScriptQuery, ShownScript, TryFunction};
+use tidegate_plugin::Language;
+use tidegate_registry::{NewScript, PluginKind, RegistryError, WrittenScript};
 
 use super::access::WORKSPACE_DEFAULT;
 use super::builds;
@@ -40,8 +41,12 @@ pub(super) async fn show(
             live.ok_or(not_live)?.sha256
         }
     };
-    let script = blocking(move || store.script(&name, sha256)).await??;
-    Ok(axum::Json(ShownScript { sha256: sha256.to_string(), script }))
+    let written = blocking(move || store.script(&name, sha256)).await??;
+    let language = written.as_ref().map(|script| match script.language {
+        Language::Ts => ScriptLanguage::TypeScript,
+        _ => ScriptLanguage::JavaScript,
+    });
+    Ok(axum::Json(ShownScript { sha256: sha256.to_string(), script: written.map(|script| script.text), language }))
 }
 
 /// Makes a version of a script, when it can be read and passes every check. It is followed as an upload is.
@@ -52,20 +57,23 @@ pub(super) async fn push(
     Name(name): Name,
     Json(asked): Json<PushScript>,
 ) -> Result<(StatusCode, axum::Json<Pushed>), ApiRefusal> {
-    let PushScript { script, description, settings_schema } = asked;
+    let PushScript { script, language, description, settings_schema } = asked;
     let settings = object(settings_schema)?.unwrap_or_else(|| json!({ "type": "object" }));
-    let code = TriedCode::ScriptAlone(script.clone());
+    let written = written(script, language);
+    let javascript = environment.javascript(&written).await?.map_err(unreadable)?;
+    let code = TriedCode::ScriptAlone(javascript.clone());
     let events = TriedSample::Newest(0);
     let order = TryFunctionOrder { name: name.clone(), code, settings: None, source: None, events };
     let tried = environment.function_tried(order).await?;
     if let Some(reason) = tried.error {
-        let fix = "mend the script at the line and column that the detail names; lines are counted from 1";
-        return Err(ApiRefusal::unprocessable("script", reason, fix).in_field("script"));
+        return Err(unreadable(reason));
     }
     let (store, of) = (environment.engine.store.clone(), name.clone());
     let component = move || {
         let description = description.as_deref().unwrap_or(DESCRIPTION);
-        store.script_component(&NewScript { name: &of, description, settings: &settings, text: &script })
+        let script =
+            NewScript { name: &of, description, settings: &settings, written: &written, javascript: &javascript };
+        store.script_component(&script)
     };
     let component = blocking(component).await??;
     let place = environment.engine.store.place()?;
@@ -83,7 +91,7 @@ pub(super) async fn try_out(
     Name(name): Name,
     Json(asked): Json<TryFunction>,
 ) -> Result<axum::Json<FunctionTried>, ApiRefusal> {
-    let TryFunction { script, sha256, settings, source, count, events } = asked;
+    let TryFunction { script, language, sha256, settings, source, count, events } = asked;
     let sample = sample(source.as_deref(), count, events)?;
     if let Some(source) = &source
         && !environment.engine.names().sources.contains(source)
@@ -92,20 +100,39 @@ pub(super) async fn try_out(
         return Err(ApiRefusal::bad("no-such-source", detail, "name a source of the workspace").in_field("source"));
     }
     let code = match (script, sha256) {
-        (Some(script), None) => TriedCode::Script(script),
-        (None, sha256) => TriedCode::Version(sha256.as_deref().map(sha).transpose()?),
+        (Some(script), None) => environment.javascript(&written(script, language)).await?.map(TriedCode::Script),
+        (None, sha256) => Ok(TriedCode::Version(sha256.as_deref().map(sha).transpose()?)),
         (Some(_), Some(_)) => {
             let detail = "`script` and `sha256` are two things to be tried";
             return Err(ApiRefusal::bad("sha256", detail, "leave one of them out"));
         }
     };
     let detail = json!({ "function": name, "source": source });
-    let order = TryFunctionOrder { name, code, settings: object(settings)?, source, events: sample };
-    let tried = environment.function_tried(order).await?;
+    let settings = object(settings)?;
+    let tried = match code {
+        Ok(code) => {
+            let order = TryFunctionOrder { name, code, settings, source, events: sample };
+            environment.function_tried(order).await?
+        }
+        Err(reason) => FunctionTried { error: Some(reason), ..FunctionTried::default() },
+    };
     // Whoever has seen events is in the audit log before they are answered.
     let workspace = environment.workspace.as_deref().unwrap_or(WORKSPACE_DEFAULT);
     environment.shared.note_done(&asker, workspace, ("function_tested", detail)).await?;
     Ok(axum::Json(tried))
+}
+
+fn written(text: String, language: Option<ScriptLanguage>) -> WrittenScript {
+    let language = match language.unwrap_or_default() {
+        ScriptLanguage::JavaScript => Language::Js,
+        ScriptLanguage::TypeScript => Language::Ts,
+    };
+    WrittenScript { text, language }
+}
+
+fn unreadable(reason: String) -> ApiRefusal {
+    let fix = "mend the script at the line and column that the detail names; lines are counted from 1";
+    ApiRefusal::unprocessable("script", reason, fix).in_field("script")
 }
 
 /// The events that are asked for.
@@ -127,5 +154,15 @@ fn sample(source: Option<&str>, count: Option<u64>, events: Option<Vec<Value>>) 
 impl AskedEngine {
     async fn function_tried(&self, order: TryFunctionOrder) -> Result<FunctionTried, ApiRefusal> {
         (self.engine.function_tries)(order).await.map_err(|refusal| self.shared.not_tried(refusal))
+    }
+
+    /// What runs of a script, or what is wrong with it.
+    async fn javascript(&self, script: &WrittenScript) -> Result<Result<String, String>, ApiRefusal> {
+        let (store, script) = (self.engine.store.clone(), script.clone());
+        match blocking(move || store.javascript(&script)).await? {
+            Ok(javascript) => Ok(Ok(javascript)),
+            Err(RegistryError::TypeScript(reason)) => Ok(Err(reason)),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use tidegate_api_types::build::{Build, BuildRefusal, BuildState, Pushed};
 use tidegate_api_types::function::{Functions, ShownFunction};
 use tidegate_api_types::path;
-use tidegate_api_types::script::{EventTransformed, FunctionTried, PushScript, ShownScript, TryFunction};
+use tidegate_api_types::script::{
+    EventTransformed, FunctionTried, PushScript, ScriptLanguage, ShownScript, TryFunction,
+};
 use tidegate_api_types::version::MakeLive;
 
 use super::ask::{PagePairs, PageRefusal, PageRequest, ScriptForm, segment};
@@ -26,6 +28,9 @@ const WAIT_MS: &str = "20000";
 const WAITS_MAX: usize = 3;
 const LINE_CHARS_MAX: usize = 2_000;
 
+const LANGUAGES: [(ScriptLanguage, &str); 2] =
+    [(ScriptLanguage::JavaScript, "JavaScript"), (ScriptLanguage::TypeScript, "TypeScript")];
+
 const EXAMPLE: &str = r#"import { drop, log } from "tidegate";
 
 export function transform(event, { settings }) {
@@ -40,6 +45,7 @@ export function transform(event, { settings }) {
 struct EditedScript {
     name: String,
     text: String,
+    language: ScriptLanguage,
     description: String,
     /// JSON, as it is written.
     settings: String,
@@ -85,6 +91,7 @@ async fn now(request: &PageRequest, name: String) -> Result<EditedScript, PageRe
         Some(_) => request.ask_if_there(&at(path::FUNCTION_SCRIPT, &name), &[]).await?,
         None => None,
     };
+    let language = script.as_ref().and_then(|shown| shown.language).unwrap_or_default();
     let text = script.and_then(|shown| shown.script);
     let versions = found.and_then(|found| found.versions).unwrap_or_default();
     let of = live.as_ref().map(|live| live.sha256.clone());
@@ -95,6 +102,7 @@ async fn now(request: &PageRequest, name: String) -> Result<EditedScript, PageRe
         name,
         is_built,
         text: text.unwrap_or_else(|| EXAMPLE.to_owned()),
+        language,
         description: version.and_then(|version| version.description.clone()).unwrap_or_default(),
         settings: serde_json::to_string_pretty(&settings).unwrap_or_default(),
         schema: version.and_then(|version| version.settings_schema.clone()).filter(|_| !is_built),
@@ -114,8 +122,11 @@ pub(super) async fn change(ScriptForm { request, fields }: ScriptForm) -> Result
     // A form sends the ends of lines as two characters each.
     let text = fields.whole("script").replace("\r\n", "\n");
     let (description, settings) = (fields.text("description").to_owned(), fields.whole("settings").to_owned());
+    let said = fields.get("language");
+    let language = LANGUAGES.iter().map(|(language, _)| *language).find(|language| Some(language.as_str()) == said);
+    let language = language.unwrap_or(before.language);
     // What was written stays there, whatever becomes of it.
-    let edited = EditedScript { text, description, settings, ..before };
+    let edited = EditedScript { text, language, description, settings, ..before };
     let sources = sources(&request).await?;
     let events = ScriptEvents::of(&fields, &sources);
     let done = match (fields.text("do"), whole_of(&fields)) {
@@ -152,6 +163,7 @@ async fn tried(
     };
     let order = TryFunction {
         script: Some(edited.text.clone()),
+        language: Some(edited.language),
         settings: Some(settings),
         source: Some(events.source.clone()).filter(|source| given.is_none() && !source.is_empty()),
         count: given.is_none().then_some(events.count),
@@ -220,6 +232,7 @@ async fn published(
 ) -> Result<EditorDone, PageRefusal> {
     let order = PushScript {
         script: edited.text.clone(),
+        language: Some(edited.language),
         description: Some(edited.description.clone()).filter(|text| !text.is_empty()),
         settings_schema: edited.schema.clone(),
     };
@@ -255,7 +268,7 @@ fn page(
     (events, sources): (&ScriptEvents, &[String]),
     result: Markup,
 ) -> Response {
-    let EditedScript { name, text, description, settings, schema: _, of, is_built } = edited;
+    let EditedScript { name, text, language, description, settings, schema: _, of, is_built } = edited;
     let content = html! {
         @if *is_built {
             p.notice { "The version that is live was built elsewhere, and its source is not here. A script that goes live takes its place; a rollback brings it back." }
@@ -263,11 +276,17 @@ fn page(
         form.editor method="post" action=(request.to("/function-editor", &[])) {
             input type="hidden" name="name" value=(name);
             label {
-                "JavaScript"
+                "Script"
                 textarea #script name="script" rows="22" cols="100" spellcheck="false" autocomplete="off" autocapitalize="off" { "\n" (text) }
             }
             p #caret.quiet {}
             div.filter {
+                label {
+                    "Language"
+                    select name="language" {
+                        @for (one, shown) in LANGUAGES { option value=(one.as_str()) selected[one == *language] { (shown) } }
+                    }
+                }
                 label {
                     "Newest events of"
                     select name="source" { @for source in sources { option value=(source) selected[*source == events.source] { (short(source)) } } }
@@ -290,8 +309,9 @@ fn page(
         }
         (result)
         p.quiet {
-            "A script is one file of JavaScript (no TypeScript): it imports from " code { "\"tidegate\"" } " alone, exports a function "
-            code { "transform" } ", and has no " code { "async" } ". " code { "tidegate function new" } " begins a project without these bounds."
+            "A script is one file: it imports from " code { "\"tidegate\"" } " alone, exports a function " code { "transform" } ", and has no "
+            code { "async" } ". Types of TypeScript are taken away and not checked; imports of types say " code { "import type" } ". "
+            code { "tidegate function new" } " begins a project without these bounds."
         }
         script type="module" src=(assets::address("functions.js")) {}
     };

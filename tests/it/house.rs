@@ -109,6 +109,7 @@ fn one_crate_alone_knows_each_engine() {
         ("wasmtime", &["wasm"][..]),
         ("parquet", &["warehouse-lake"]),
         ("krafka", &["stream-kafka"]),
+        ("oxc_parser", &["typescript"]),
         ("object_store", &["object-store", "warehouse-snowflake"]),
         ("tokio-postgres", &["catalog", "warehouse-postgres"]),
         ("rusqlite", &["catalog", "sqlite", "state", "warehouse-sqlite"]),

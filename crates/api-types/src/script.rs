@@ -8,12 +8,35 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::trace::TracedChange;
 
+/// What a script is written in. Of TypeScript the types are taken away before it runs, and are not checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ScriptLanguage {
+    #[default]
+    JavaScript,
+    TypeScript,
+}
+
+impl ScriptLanguage {
+    /// As it goes over the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::JavaScript => "javascript",
+            Self::TypeScript => "typescript",
+        }
+    }
+}
+
 /// Makes a version of a script.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PushScript {
-    /// JavaScript with a function `transform`, at most 65,536 UTF-16 units.
+    /// A module with a function `transform`, at most 65,536 UTF-16 units.
     pub script: String,
+    /// What it is written in; JavaScript, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<ScriptLanguage>,
     /// One sentence for people; a usual one, when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -41,8 +64,10 @@ pub struct ScriptQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShownScript {
     pub sha256: String,
-    /// None where the version was built elsewhere.
+    /// As it was written; none where the version was built elsewhere.
     pub script: Option<String>,
+    /// What it is written in, where it is there.
+    pub language: Option<ScriptLanguage>,
 }
 
 /// Tries a function.
@@ -52,6 +77,9 @@ pub struct TryFunction {
     /// A script, as it would be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+    /// What the script is written in; JavaScript, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<ScriptLanguage>,
     /// A version; the live one, when this and `script` are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 64, max_length = 64, pattern = "^[0-9a-f]{64}$")]

@@ -19,5 +19,5 @@ pub use manifest::{
     Retry, SigningMethod, Traffic,
 };
 pub use package::{Fixture, NotAPackage, Package, embed, embed_with_lookups};
-pub use script::{SCRIPT_UNITS_MAX, ScriptError, with_script};
+pub use script::{SCRIPT_UNITS_MAX, ScriptError, check_script_length, with_script};
 pub use settings::settings_problems;

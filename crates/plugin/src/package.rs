@@ -26,7 +26,7 @@ pub struct Package {
     pub fixtures: Vec<Fixture>,
     /// The tables that the fixtures look up: `{"table": {"key": value}}`.
     pub lookups: Option<Value>,
-    /// The script that a server put in, for whoever wants to change it.
+    /// The script that a server put in, as its author wrote it, for whoever wants to change it.
     pub script: Option<String>,
 }
 
@@ -138,7 +138,7 @@ pub fn embed_with_lookups(component: &[u8], manifest: &Value, fixtures: &[Fixtur
     out
 }
 
-/// `component` with `manifest`, without fixtures, and with the text of the `script` that is in it.
+/// `component` with `manifest`, without fixtures, and with the text of the `script` that is in it, as it was written.
 pub(super) fn embed_script(component: &[u8], manifest: &Value, script: &str) -> Vec<u8> {
     let mut out = embed(component, manifest, &[]);
     section(&mut out, SCRIPT, script.as_bytes());

@@ -23,16 +23,16 @@ pub enum ScriptError {
     NoRoom,
 }
 
-/// `interpreter` with `script` in its room, and with `manifest` in the place of its own. Its fixtures are left out: they are about another script.
+/// `interpreter` with `script` in its room, with the text that its author has `written`, and with `manifest` in the place of its own. Its fixtures are
+/// left out: they are about another script.
 ///
 /// # Errors
 /// The script is too long, or the component is none that runs scripts.
-pub fn with_script(interpreter: &[u8], manifest: &Value, script: &str) -> Result<Vec<u8>, ScriptError> {
-    let units: Vec<u16> = script.encode_utf16().collect();
-    if units.len() > SCRIPT_UNITS_MAX {
-        return Err(ScriptError::TooLong { units: units.len() });
-    }
-    let mut component = embed_script(interpreter, manifest, script);
+pub fn with_script(interpreter: &[u8], manifest: &Value, script: &str, written: &str) -> Result<Vec<u8>, ScriptError> {
+    check_script_length(script)?;
+    let units = script.encode_utf16();
+    let length = u32::try_from(units.clone().count()).unwrap_or_default();
+    let mut component = embed_script(interpreter, manifest, written);
     let pattern = pattern();
     let found_by = pattern.get(..FOUND_BY).unwrap_or_default();
     let mut places = component.windows(FOUND_BY).enumerate().filter(|(_, window)| *window == found_by);
@@ -45,12 +45,23 @@ pub fn with_script(interpreter: &[u8], manifest: &Value, script: &str) -> Result
         return Err(ScriptError::NoRoom);
     }
     room.fill(0);
-    let [low, more, high, most] = u32::try_from(units.len()).unwrap_or_default().to_le_bytes();
+    let [low, more, high, most] = length.to_le_bytes();
     let head: [u16; HEAD_UNITS] = [0, u16::from_le_bytes([low, more]), u16::from_le_bytes([high, most]), 0];
     for (place, unit) in room.chunks_exact_mut(2).zip(head.into_iter().chain(units)) {
         place.copy_from_slice(&unit.to_le_bytes());
     }
     Ok(component)
+}
+
+/// Whether there is room for a script, or for what is left of it without its types: that is as long.
+///
+/// # Errors
+/// There is none.
+pub fn check_script_length(script: &str) -> Result<(), ScriptError> {
+    match script.encode_utf16().count() {
+        units if units > SCRIPT_UNITS_MAX => Err(ScriptError::TooLong { units }),
+        _ => Ok(()),
+    }
 }
 
 /// What stands in a room without a script: as `src/room.js` of the interpreter writes it.
@@ -84,7 +95,7 @@ mod tests {
         let interpreter = component(&[b"before".as_slice(), &pattern(), b"behind"].concat());
         let manifest = json!({"name": "mine", "kind": "transform", "language": "js"});
         let script = "export const transform = () => \"naïve 👩\";\n";
-        let made = with_script(&interpreter, &manifest, script).unwrap();
+        let made = with_script(&interpreter, &manifest, script, script).unwrap();
         let package = Package::read(&made).unwrap();
         assert_eq!((package.manifest.name.as_str(), package.script.as_deref()), ("mine", Some(script)));
         let units: Vec<u16> = script.encode_utf16().collect();
@@ -93,9 +104,13 @@ mod tests {
         let written = [b"before".as_slice(), &held].concat();
         assert!(made.windows(written.len()).any(|window| *window == *written));
         assert!(made.windows(6).any(|window| window == b"behind"));
-        assert_eq!(with_script(&interpreter, &manifest, script).unwrap(), made, "the same script is the same version");
-        assert_ne!(with_script(&interpreter, &manifest, "").unwrap(), made);
-        assert_eq!(with_script(&made, &manifest, script), Err(ScriptError::NoRoom), "the room is taken");
+        let again = with_script(&interpreter, &manifest, script, script).unwrap();
+        assert_eq!(again, made, "the same script is the same version");
+        assert_ne!(with_script(&interpreter, &manifest, "", "").unwrap(), made);
+        let typed = with_script(&interpreter, &manifest, script, "const typed: string").unwrap();
+        assert!(typed != made && typed.windows(written.len()).any(|window| *window == *written));
+        assert_eq!(Package::read(&typed).unwrap().script.as_deref(), Some("const typed: string"));
+        assert_eq!(with_script(&made, &manifest, script, script), Err(ScriptError::NoRoom), "the room is taken");
     }
 
     #[test]
@@ -103,12 +118,12 @@ mod tests {
         let manifest = json!({"name": "mine", "kind": "transform"});
         let long = "x".repeat(SCRIPT_UNITS_MAX + 1);
         let interpreter = component(&pattern());
-        let refused = with_script(&interpreter, &manifest, &long).unwrap_err();
+        let refused = with_script(&interpreter, &manifest, &long, "").unwrap_err();
         assert_eq!(refused, ScriptError::TooLong { units: SCRIPT_UNITS_MAX + 1 });
-        with_script(&interpreter, &manifest, long.get(1..).unwrap()).unwrap();
+        with_script(&interpreter, &manifest, long.get(1..).unwrap(), "").unwrap();
         let twice = component(&[pattern(), pattern()].concat());
         for wrong in [component(b"nothing"), component(pattern().get(..1_000).unwrap()), twice, Vec::new()] {
-            assert_eq!(with_script(&wrong, &manifest, ""), Err(ScriptError::NoRoom));
+            assert_eq!(with_script(&wrong, &manifest, "", ""), Err(ScriptError::NoRoom));
         }
     }
 }

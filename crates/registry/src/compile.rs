@@ -97,10 +97,19 @@ enum Said {
 /// See [`CompileError`].
 pub(super) fn compile(program: &Path, file: &Path, limits: &CompileLimits) -> Result<(u64, Vec<u8>), CompileError> {
     let component = File::open(file).map_err(CompileError::Start)?;
-    let mut command = Command::new(program);
-    command.arg(COMMAND).arg(limits.memory_bytes_max.to_string()).arg(limits.cpu_max.as_secs().max(1).to_string());
+    let output = answered(Command::new(program).arg(COMMAND).stdin(component), limits)?;
+    let (compiler, code) = output.split_first_chunk().ok_or(CompileError::NoAnswer)?;
+    Ok((u64::from_le_bytes(*compiler), code.to_vec()))
+}
+
+/// What a child answers that is run within limits. The command names the work, and has what it is about as its input.
+///
+/// # Errors
+/// See [`CompileError`].
+pub(super) fn answered(command: &mut Command, limits: &CompileLimits) -> Result<Vec<u8>, CompileError> {
+    command.arg(limits.memory_bytes_max.to_string()).arg(limits.cpu_max.as_secs().max(1).to_string());
     command.env_clear().current_dir("/");
-    command.stdin(component).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(CompileError::Start)?;
     let pid = Pid::from_child(&child);
     let said = listen(child, limits.code_bytes_max);
@@ -135,8 +144,7 @@ pub(super) fn compile(program: &Path, file: &Path, limits: &CompileLimits) -> Re
     if !status.success() {
         return Err(cause(status, words, limits));
     }
-    let (compiler, code) = output.split_first_chunk().ok_or(CompileError::NoAnswer)?;
-    Ok((u64::from_le_bytes(*compiler), code.to_vec()))
+    Ok(output)
 }
 
 /// Says once that children have no filter, if this one said so; answers the rest of its words.
@@ -204,6 +212,11 @@ pub fn own_program() -> PathBuf {
 /// What the child does: limits itself, reads, compiles, writes. Answers its exit code.
 #[must_use]
 pub fn child(memory_bytes_max: u64, cpu_seconds_max: u64) -> u8 {
+    confined(memory_bytes_max, cpu_seconds_max, answer)
+}
+
+/// The same for any work that reads its input and writes its output.
+pub(super) fn confined(memory_bytes_max: u64, cpu_seconds_max: u64, answer: fn() -> Result<(), String>) -> u8 {
     let done = confine(memory_bytes_max, cpu_seconds_max).map_err(|error| format!("no limits could be set: {error}"));
     match done.and_then(|()| answer()) {
         Ok(()) => 0,

@@ -9,7 +9,7 @@
 //! * A version counts only when its bytes and metadata are on disk; a half one is swept away at the next start.
 //! * Going live is one atomic replacement of one file. After a crash the releases are the old or the new ones.
 //! * Bytes from outside are compiled in a child with limits. This process has no compiler, and loads only code that it
-//!   sealed itself; an artifact with any error is compiled again.
+//!   sealed itself; an artifact with any error is compiled again. TypeScript is read in such a child, too.
 //! * A version's code is loaded before a release makes it active, and the previous one stays loaded.
 //! * Uploads wait in a bounded queue, on disk, and are built one at a time.
 //!
@@ -31,6 +31,7 @@ mod settings_secrets;
 mod sha;
 mod shipped;
 mod smoke;
+mod strip_types;
 mod verify;
 mod version;
 
@@ -52,10 +53,11 @@ pub use build::{BuildId, BuildPlace, BuildProgress, BuildQueue};
 pub use compile::{COMMAND as COMPILE_COMMAND, CompileError, CompileLimits, child as compile_child, own_program};
 pub use glance::{glance, glance_releases};
 pub use releases::{Placed, PluginKind, Release, Releases, Rollout};
-pub use scripts::NewScript;
+pub use scripts::{NewScript, WrittenScript};
 pub use settings_secrets::{SettingsSecrets, absent_secret};
 pub use sha::{NotASha, Sha};
 pub use shipped::{shipped_component, shipped_places};
+pub use strip_types::{COMMAND as STRIP_COMMAND, child as strip_child};
 pub use verify::{VersionDamage, verify};
 pub use version::{Loaded, Smoke, VersionMetadata, check_settings, shown_settings};
 
@@ -138,6 +140,9 @@ pub enum RegistryError {
     NoInterpreter { file: &'static str, places: String },
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// What is wrong with TypeScript, with its line and column.
+    #[error("{0}")]
+    TypeScript(String),
 }
 
 /// The store. Clones are the same store.
@@ -158,6 +163,8 @@ struct RegistryInner {
     loaded: Mutex<HashMap<Sha, Arc<Loaded>>>,
     /// Held while something is compiled: one at a time.
     compiling: Mutex<()>,
+    /// The same while types are taken from a script, which takes no longer than a moment.
+    stripping: Mutex<()>,
     builds: build::Builds,
     jobs: mpsc::Sender<build::BuildJob>,
 }
@@ -202,6 +209,7 @@ impl VersionStore {
             flipping: Mutex::default(),
             loaded: Mutex::default(),
             compiling: Mutex::default(),
+            stripping: Mutex::default(),
             builds: build::Builds::default(),
             jobs,
         }));

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tidegate_plugin::{ManifestKind, Package, with_script};
+use tidegate_plugin::{Language, ManifestKind, Package, check_script_length, with_script};
 
-use super::{Loaded, PluginKind, RegistryError, Sha, VersionStore, disk, shipped_component, shipped_places};
+use super::{
+    Loaded, PluginKind, RegistryError, Sha, VersionStore, disk, shipped_component, shipped_places, strip_types,
+};
 
 /// The component that runs scripts, which comes with the program.
 const INTERPRETER: &str = "script.component.wasm";
@@ -18,8 +20,17 @@ pub struct NewScript<'a> {
     pub description: &'a str,
     /// JSON Schema of its settings.
     pub settings: &'a Value,
-    /// JavaScript.
-    pub text: &'a str,
+    pub written: &'a WrittenScript,
+    /// What [`VersionStore::javascript`] made of it.
+    pub javascript: &'a str,
+}
+
+/// A script as its author has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenScript {
+    pub text: String,
+    /// TypeScript; any other is JavaScript.
+    pub language: Language,
 }
 
 impl VersionStore {
@@ -28,16 +39,29 @@ impl VersionStore {
     /// # Errors
     /// Nothing runs scripts here, the script is too long, or the disk fails.
     pub fn script_component(&self, script: &NewScript<'_>) -> Result<Vec<u8>, RegistryError> {
-        let NewScript { name, description, settings, text } = *script;
+        let NewScript { name, description, settings, written, javascript } = *script;
         let (_, interpreter) = self.interpreter_bytes()?;
         let manifest = json!({
             "name": name,
             "kind": ManifestKind::Transform.as_str(),
-            "language": "js",
+            "language": written.language.as_str(),
             "description": description,
             "settings": settings,
         });
-        Ok(with_script(&interpreter, &manifest, text)?)
+        Ok(with_script(&interpreter, &manifest, javascript, &written.text)?)
+    }
+
+    /// What runs of a script: itself, or its TypeScript without the types. Blocks for as long as a child needs for that.
+    ///
+    /// # Errors
+    /// [`RegistryError::TypeScript`] says what is wrong with it; it is too long, or no child can be run.
+    pub fn javascript(&self, script: &WrittenScript) -> Result<String, RegistryError> {
+        if script.language != Language::Ts {
+            return Ok(script.text.clone());
+        }
+        check_script_length(&script.text)?;
+        let _one_at_a_time = self.0.stripping.lock();
+        strip_types::javascript(&self.0.settings.program, &script.text)
     }
 
     /// What runs scripts that stand in its settings, as `script` beside their own `settings`. Blocks for seconds when it is new.
@@ -56,10 +80,11 @@ impl VersionStore {
     ///
     /// # Errors
     /// There is no such version, or the disk fails.
-    pub fn script(&self, name: &str, sha256: Sha) -> Result<Option<String>, RegistryError> {
+    pub fn script(&self, name: &str, sha256: Sha) -> Result<Option<WrittenScript>, RegistryError> {
         self.function_metadata(name, sha256)?;
         let bytes = self.version_bytes(sha256)?;
-        Ok(Package::read(&bytes).ok().and_then(|package| package.script))
+        let Ok(Package { script: Some(text), manifest, .. }) = Package::read(&bytes) else { return Ok(None) };
+        Ok(Some(WrittenScript { text, language: manifest.language.unwrap_or(Language::Js) }))
     }
 
     /// A version of a function, loaded.

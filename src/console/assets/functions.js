@@ -71,7 +71,7 @@ function editing() {
     }
   })
   const result = document.getElementById('result')
-  const place = result && /script\.js:(\d+)(?::(\d+))?/.exec(result.textContent)
+  const place = result && /script\.[jt]s:(\d+)(?::(\d+))?/.exec(result.textContent)
   if (place) {
     const button = document.createElement('button')
     button.type = 'button'

@@ -140,7 +140,7 @@ fn a_script_is_tried_and_live_without_a_build_and_rolled_back() {
     let first = live_of(&served, "mine");
     assert_eq!(first["settings"], json!({"mark": "set"}));
     let shown = served.admin.get("/admin/functions/mine/script");
-    assert_eq!(shown, json!({"sha256": first["sha256"], "script": MARKING}));
+    assert_eq!(shown, json!({"sha256": first["sha256"], "script": MARKING, "language": "javascript"}));
     assert!(page(&mut root, "/function-editor?name=mine").contains("settings.mark ?? &quot;naïve ✓&quot;"));
     served.admin.attach("mine", "web");
     for (event, id) in [("Bought", "b-1"), ("Nothing", "n-1")] {
@@ -205,6 +205,88 @@ fn what_is_wrong_with_a_script_is_said_with_its_line() {
     served.server.stop();
 }
 
+/// The same in TypeScript. What it throws is on line 11, at a column that has types before it.
+const TYPED: &str = r#"import { type Event, drop } from "tidegate";
+import type { Context } from "tidegate";
+
+interface Settings {
+  mark?: string;
+}
+type Marked = Event & { properties: { mark: string } }
+("nothing calls this" as unknown)
+
+export function transform(event: Event, { settings }: Context<Settings>): Marked {
+  if (event.event === "Thrown") { const none = null as any; throw (none!.at as never) }
+  if (event.event === "Nothing") return drop("nothing") as never;
+  event.properties = { ...event.properties, mark: settings.mark ?? "naïve ✓" };
+  return event as Marked;
+}
+"#;
+
+#[test]
+fn a_script_in_typescript_runs_without_its_types_and_is_shown_with_them() {
+    if !interpreter_is_there() {
+        return;
+    }
+    let served = ServedConsole::open();
+    let mut root = served.signed_in("root");
+    let events = "events=%5B%7B%22type%22%3A%22track%22%2C%22event%22%3A%22Bought%22%2C%22userId%22%3A%22a%22%7D%5D";
+    let tried = edited(&mut root, TYPED, "try", &format!("language=typescript&{events}")).text();
+    assert_eq!(out_of_place(&tried), None, "{tried}");
+    assert!(tried.contains("naïve ✓") && tried.contains(">changed<"), "{tried}");
+    assert!(tried.contains("<option value=\"typescript\" selected>"), "{tried}");
+    let untyped = edited(&mut root, TYPED, "try", &format!("language=javascript&{events}")).text();
+    assert!(untyped.contains("script.js:1") && !untyped.contains(">changed<"), "{untyped}");
+    let body = json!({"script": TYPED, "language": "typescript", "events": [{"type": "track", "event": "Thrown", "userId": "a"}]});
+    let thrown = served.admin.post("/admin/functions/mine/try", &body).json();
+    let lines = thrown["lines"].to_string();
+    assert!(lines.contains("TypeError") && lines.contains("script.js:11:"), "{thrown}");
+    went_on(
+        &edited(&mut root, TYPED, "publish", "language=typescript&settings=%7B%22mark%22%3A%22set%22%7D"),
+        "/functions/mine",
+    );
+    let typed = live_of(&served, "mine");
+    let shown = served.admin.get("/admin/functions/mine/script");
+    assert_eq!(shown, json!({"sha256": typed["sha256"], "script": TYPED, "language": "typescript"}));
+    let html = page(&mut root, "/function-editor?name=mine");
+    assert!(html.contains("Context&lt;Settings&gt;") && html.contains("value=\"typescript\" selected"), "{html}");
+    served.admin.attach("mine", "web");
+    let sent = json!({"type": "track", "event": "Bought", "messageId": "t-1", "userId": "ann"});
+    assert_eq!(served.server.batch(&[sent]).status, 200);
+    until("the event went through the script", || {
+        served.admin.get("/api/v1/trace?message_id=t-1").to_string().contains("\"mark\":\"set\"")
+    });
+    served.server.stop();
+}
+
+#[test]
+fn what_is_wrong_with_types_is_said_and_costs_the_server_nothing() {
+    let served = ServedConsole::open();
+    let pushed = |script: &str| {
+        let body = json!({"script": script, "language": "typescript"});
+        let reply = served.admin.post("/admin/functions/mine/script", &body);
+        assert_eq!((reply.status, reply.json()["code"].as_str()), (422, Some("script")), "{}", reply.text());
+        reply.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let refused = pushed("type A = string;\nexport enum Color { Red }\n");
+    assert!(refused.contains("write an object") && refused.contains("script.ts:2:8"), "{refused}");
+    let unread = pushed("let a: string;\nlet b: ;\n");
+    assert!(unread.contains("script.ts:2:"), "{unread}");
+    // A child that comes to an end of its stack is all that ends.
+    for deep in ["(".repeat(60_000), format!("type A = {}", "(".repeat(60_000)), "[".repeat(60_000)] {
+        pushed(&deep);
+    }
+    let long = pushed(&format!("// {}\n", "x".repeat(66_000)));
+    assert!(long.contains("65536"), "{long}");
+    let body = json!({"script": "enum A {}", "language": "typescript", "events": []});
+    let tried = served.admin.post("/admin/functions/mine/try", &body);
+    assert_eq!(tried.status, 200, "{}", tried.text());
+    assert!(tried.json()["error"].as_str().unwrap().contains("script.ts:1:1"), "{}", tried.text());
+    let body = json!({"script": "", "language": "coffeescript"});
+    assert_eq!(served.admin.post("/admin/functions/mine/script", &body).status, 400);
+    served.server.stop();
+}
+
 #[test]
 fn what_is_tried_is_bounded_and_in_the_audit_log() {
     let served = ServedConsole::open();
@@ -230,6 +312,6 @@ fn what_is_tried_is_bounded_and_in_the_audit_log() {
     let entries = served.admin.get("/api/v1/audit?action=function_tested")["entries"].clone();
     assert_eq!(entries.as_array().unwrap().len(), 1, "{entries}");
     let built = served.admin.get("/admin/functions/crm/script");
-    assert_eq!(built, json!({"sha256": version, "script": null}));
+    assert_eq!(built, json!({"sha256": version, "script": null, "language": null}));
     served.server.stop();
 }

@@ -1,0 +1,1 @@
+class A { static accessor b: number = 1 }

@@ -1,0 +1,3 @@
+class A {
+  /* ü */ @bound method() {}
+}

@@ -1,0 +1,2 @@
+type A = string;
+export enum Color { Red = "red" }

@@ -1,0 +1,4 @@
+class A {
+  @b c() { enum D {} }
+}
+enum E {}

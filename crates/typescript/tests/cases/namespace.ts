@@ -1,0 +1,1 @@
+  namespace A { export type B = string; export const c = 1 }

@@ -1,0 +1,13 @@
+const a = b          , c = (d                     ) + 1;
+const e = { f: [1, 2]          }                                            ;
+const g = h .i [0] (j );
+const k = l?.m .n, o = (l?.m) .n;
+(p       ).q = 1;
+r  += 1;
+[s       , t ] = [1, 2];
+for (u of v            ) w ++;
+const x = y                        ? 1 : 2;
+const aa = bb                   || dd                       ;
+const ff = (() => ({})      )(), hh = `${ii          }`;
+const jj = (1 * 2          ) ** 2, kk = 3 + 4           - 5;
+export default ll;     

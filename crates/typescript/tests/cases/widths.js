@@ -1,0 +1,5 @@
+const a = "👩"                        , b = "ü";
+const c = (d      
+  )  => d;
+;           
+	let e        	= "tab";
