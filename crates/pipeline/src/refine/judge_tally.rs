@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use tidegate_event::Event;
-use tidegate_state::{FateTally, UNREADABLE_NAME, fate_hour};
+use tidegate_state::{FateTally, KeyedEvents, UNREADABLE_NAME, fate_hour};
 
 use super::left_out::{ErasedEntry, RecordVerdict};
-use crate::fates::key_of;
+use crate::fates::key_of_unmapped;
 
 /// What became of the events of one source.
 #[derive(Default)]
@@ -37,7 +37,7 @@ const UNDECLARED_MAX: usize = 1_000;
 impl JudgeTally {
     /// Counts a record by its verdict.
     pub(super) fn came(&mut self, event: Option<&Event>, received_at_us: i64, verdict: RecordVerdict) {
-        let key = event.map_or((fate_hour(received_at_us), UNREADABLE_NAME), key_of);
+        let key = event.map_or((fate_hour(received_at_us), UNREADABLE_NAME), key_of_unmapped);
         self.fates.add(key, |counts| {
             counts.came += 1;
             *match verdict {
@@ -60,6 +60,12 @@ impl JudgeTally {
             RecordVerdict::Suppressed
         };
         self.came(None, entry.received_at_us, verdict);
+    }
+
+    /// So many events go on in a log range. Answers how many under each key, where that is counted and holds for each of them.
+    pub(super) fn goes_on(&mut self, events: usize, is_counted: bool) -> Option<Vec<KeyedEvents>> {
+        self.judged = events as u64;
+        self.fates.went_on_by_key(events).filter(|_| is_counted)
     }
 
     pub(super) fn undeclared(&mut self, names: Vec<String>) {
