@@ -3,7 +3,7 @@
 //!
 //! * batches of 100 with one name, two rows an event into SQLite: what most servers do;
 //! * the same with 10,000 names, of which an hour keeps 256: each log range has many keys then; nothing is delivered, for each name would be a table;
-//! * one event a request at 2,000 a second: log ranges are short, and each has a row.
+//! * one event a request at 2,000 a second: log ranges are short, and many are in one row.
 //!
 //! `cargo bench --features failpoints --bench fates -- [--events 600000] [--rounds 7] [--ratio 1.03] [--bytes 8]`. It ends with 1 when the medians of the
 //! first are above that ratio, any of them has more bytes an event, or the server cannot be told not to count.

@@ -1,11 +1,16 @@
 //! What functions made of events, for the counts: which came, and which of them came to nothing.
 
 use tidegate_event::Event;
-use tidegate_state::{FateCounts, FateTally, Quarantined, fate_hour, fate_key_of_entry, fate_name};
+use tidegate_state::{FateCounts, FateTally, Quarantined, fate_hour, fate_key_of_entry, fate_name, fate_name_of};
 
 /// Under which hour and name an event is counted.
 pub(crate) fn key_of(event: &Event) -> (i64, &str) {
     (fate_hour(event.received_at_us), fate_name(&event.body))
+}
+
+/// The same of an event that no mapping has changed: its kind is what its `type` says.
+pub(crate) fn key_of_unmapped(event: &Event) -> (i64, &str) {
+    (fate_hour(event.received_at_us), fate_name_of(event.kind, &event.body))
 }
 
 /// Under which hour and name an entry of the quarantine is counted.
@@ -26,7 +31,7 @@ pub(crate) struct FateInput {
 
 impl FateInputs {
     pub(crate) fn add(&mut self, event: &Event) {
-        let (hour, name) = key_of(event);
+        let (hour, name) = key_of_unmapped(event);
         self.0.push(FateInput { offset: event.id.position.offset, hour, name: name.into() });
     }
 

@@ -5,7 +5,8 @@ use std::ops::Range;
 use rusqlite::params;
 use tidegate_event::{Position, in_partition};
 
-use super::fates::{self, FateCounts};
+use super::fate_tally::FateCounts;
+use super::fates;
 use super::{State, StateError, fate_ranges, partitions, unsigned};
 
 /// How many events of one name a source has had.

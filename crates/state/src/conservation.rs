@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use tidegate_event::{Position, in_partition, partition_of};
 
 use super::fate_breaches::{self, FateBreach};
-use super::fates::{self, FURTHER_NAMES, FateCounts};
+use super::fate_tally::{FURTHER_NAMES, FateCounts};
+use super::fates;
 use super::{State, StateError, cursors, fate_ranges, fate_syncs, partitions, signed, unsigned, violation_hours};
 
 /// What is asked for; each condition that is there must hold.

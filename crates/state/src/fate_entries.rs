@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _};
 use tidegate_event::{Position, RetryMark, in_partition};
 
-use super::fates::{self, FateCounts, FateScope, FateTally};
+use super::fate_tally::{FateCounts, FateTally};
+use super::fates::{self, FateScope};
 use super::sum::{bytes, number, optional, text};
 use super::{fate_ranges, fate_syncs, position};
 

@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::types::{Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tidegate_event::{Position, in_partition};
 
-use super::fates::{self, FateScope, FateTally};
+use super::fate_tally::{self, FateTally};
+use super::fates::{self, FateScope};
+use super::packed_ranges::{CountedRange, packed, unpacked};
 use super::sum::number;
-use super::{
-    RefineStage, State, StateError, TransformedRange, erased_offsets, fate_breaches, position, signed, unsigned,
-};
+use super::{RefineStage, State, StateError, TransformedRange, erased_offsets, fate_breaches, signed, unsigned};
 
+/// A row has log ranges of a source that follow one another: `went_on` has them all, packed. The other counts are the sums of theirs, for whoever looks
+/// into the file. An earlier build had a row for each, and a number there.
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS fate_ranges (
         source TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, accepted INTEGER NOT NULL,
@@ -21,6 +24,9 @@ pub(super) const TABLES: &str = "
         log_partition INTEGER PRIMARY KEY, log_offset INTEGER NOT NULL, kept_from INTEGER NOT NULL
     );
 ";
+
+/// A row with more bytes of packed log ranges gets no more of them. What functions let go on may come on top. Whoever wants one reads all.
+const PACKED_BYTES_MAX: usize = 128;
 
 /// What became of the records of one source in a log range, before its functions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +59,22 @@ pub(super) fn begins(connection: &Connection, partition: u16) -> rusqlite::Resul
     connection.prepare_cached(sql)?.query_row([partition], |row| number(row, 0).map(unsigned)).optional()
 }
 
+/// Since when a partition is counted, and how far its log ranges are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FateBegin {
+    /// Where the first log range begins that a build refined which counts.
+    pub(super) first: u64,
+    /// Log ranges that end here or before are forgotten.
+    kept_from: u64,
+}
+
+/// `None` where nothing of a partition is counted.
+pub(super) fn begin_of(connection: &Connection, partition: u16) -> rusqlite::Result<Option<FateBegin>> {
+    let sql = "SELECT log_offset, kept_from FROM fate_begins WHERE log_partition = ?1";
+    let read = |row: &Row<'_>| Ok(FateBegin { first: unsigned(number(row, 0)?), kept_from: unsigned(row.get(1)?) });
+    connection.prepare_cached(sql)?.query_row([partition], read).optional()
+}
+
 /// Whether what is at this position is counted at all.
 pub(super) fn is_counted(connection: &Connection, at: Position) -> rusqlite::Result<bool> {
     Ok(begins(connection, at.partition)?.is_some_and(|begins| at.offset >= begins))
@@ -64,47 +86,149 @@ pub(super) fn begin(connection: &Connection, at: Position) -> rusqlite::Result<(
     connection.prepare_cached(sql)?.execute(params![at.partition, signed(at.offset)]).map(drop)
 }
 
+/// The log ranges of a row of start, end, judged and went_on, in order; `None` where they cannot be read.
+fn ranges_of(row: &Row<'_>) -> rusqlite::Result<Option<Vec<CountedRange>>> {
+    let [start, end, judged] = [number(row, 0)?, number(row, 1)?, number(row, 2)?].map(unsigned);
+    let one = |went_on| Some(vec![CountedRange { start, end, judged, went_on }]);
+    Ok(match row.get_ref(3)? {
+        ValueRef::Blob(bytes) => unpacked(start, bytes),
+        ValueRef::Integer(went_on) => one(Some(unsigned(went_on))),
+        ValueRef::Null => one(None),
+        ValueRef::Real(_) | ValueRef::Text(_) => None,
+    })
+}
+
+/// Has `look` look at the log ranges of a source that are still known, from the row on that `range` of a partition begins in; those behind its end
+/// are left out, those before its beginning are not.
+fn each(
+    connection: &Connection,
+    (source, partition): (&str, u16),
+    range: &Range<u64>,
+    begin: Option<FateBegin>,
+    mut look: impl FnMut(CountedRange),
+) -> rusqlite::Result<()> {
+    let sql = "SELECT start, end, judged, went_on FROM fate_ranges WHERE source = ?1 AND start < ?3
+        AND start >= coalesce((SELECT max(start) FROM fate_ranges WHERE source = ?1 AND start <= ?2), ?2)
+        ORDER BY start";
+    let bits = |offset: u64| Position::new(partition, offset).bits();
+    let (end, forgotten_to) = (bits(range.end), begin.map_or(0, |begin| bits(begin.kept_from)));
+    let mut find = connection.prepare_cached(sql)?;
+    let mut rows = find.query(params![source, signed(bits(range.start)), signed(end)])?;
+    while let Some(row) = rows.next()? {
+        let ranges = ranges_of(row)?;
+        let ranges = ranges.ok_or_else(|| rusqlite::Error::InvalidColumnType(3, "went_on".to_owned(), Type::Blob))?;
+        // A row goes when all of its log ranges do.
+        let is_known = |found: &CountedRange| found.end > forgotten_to && found.start < end;
+        ranges.into_iter().filter(is_known).for_each(&mut look);
+    }
+    Ok(())
+}
+
 /// Events of `source` that went on in the log ranges that begin in `range` of a partition.
 pub(super) fn went_on(
     connection: &Connection,
     (source, partition): (&str, u16),
     range: Range<u64>,
+    begin: Option<FateBegin>,
 ) -> rusqlite::Result<RangeSum> {
-    // A log range that functions went over and whose counts are lost: a power cut took them, and the destination has its events.
-    let sql = "SELECT coalesce(sum(coalesce(went_on, judged)), 0), coalesce(sum(went_on IS NULL AND EXISTS (
-            SELECT 1 FROM lineups WHERE lineups.source = ?4 AND lineups.log_offset <= fate_ranges.start)), 0),
-            coalesce(max(end), ?3), count(went_on) > 0
-        FROM fate_ranges WHERE source = ?1 AND start >= ?2 AND start < ?3";
-    let column = |offset: u64| signed(Position::new(partition, offset).bits());
-    let values = params![source, column(range.start), column(range.end), in_partition(source, partition)];
-    let (went_on, lost, end, has_functions): (i64, i64, i64, bool) = connection
-        .prepare_cached(sql)?
-        .query_row(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-    let sql = "SELECT kept_from FROM fate_begins WHERE log_partition = ?1";
-    let kept_from: Option<i64> = connection.prepare_cached(sql)?.query_row([partition], |row| row.get(0)).optional()?;
-    let is_known = lost == 0 && kept_from.is_some_and(|kept_from| unsigned(kept_from) <= range.start);
-    let made_of_one = if has_functions { i64::MAX } else { 1 };
-    Ok(RangeSum { went_on: unsigned(went_on), is_known, end: position(end).offset, made_of_one })
+    let sql = "SELECT min(log_offset) FROM lineups WHERE source = ?1";
+    let chains_from: Option<i64> =
+        connection.prepare_cached(sql)?.query_row([&*in_partition(source, partition)], |row| row.get(0))?;
+    let mut sum = RangeSum {
+        went_on: 0,
+        is_known: begin.is_some_and(|begin| begin.kept_from <= range.start),
+        end: range.end,
+        made_of_one: 1,
+    };
+    let (first, mut end) = (Position::new(partition, range.start).bits(), 0_u64);
+    each(connection, (source, partition), &range, begin, |found| {
+        if found.start < first {
+            return;
+        }
+        sum.went_on = sum.went_on.saturating_add(found.events());
+        end = end.max(found.end);
+        match found.went_on {
+            Some(_) => sum.made_of_one = i64::MAX,
+            // A log range that functions went over and whose counts are lost: a power cut took them, and the destination has its events.
+            None => sum.is_known &= chains_from.is_none_or(|from| unsigned(from) > found.start),
+        }
+    })?;
+    if end > 0 {
+        sum.end = Position::from_bits(end).offset;
+    }
+    Ok(sum)
 }
 
 /// Events of `source` that went on, from a cursor to the end of what is refined; of a log range that the cursor is in, all.
 pub(super) fn behind(connection: &Connection, source: &str, cursor: Position) -> rusqlite::Result<u64> {
-    let sql = "SELECT coalesce(sum(coalesce(went_on, judged)), 0) FROM fate_ranges WHERE source = ?1 AND end > ?2
-        AND start >= coalesce((SELECT max(start) FROM fate_ranges WHERE source = ?1 AND start <= ?2), ?2)
-        AND start < ?3";
-    let (from, to) = (signed(cursor.bits()), signed(Position::new(cursor.partition, Position::OFFSETS - 1).bits()));
-    connection.prepare_cached(sql)?.query_row(params![source, from, to], |row| row.get(0).map(unsigned))
+    let begin = begin_of(connection, cursor.partition)?;
+    let (range, from) = (cursor.offset..Position::OFFSETS - 1, cursor.bits());
+    let (mut own, mut others) = (0, 0_u64);
+    each(connection, (source, cursor.partition), &range, begin, |found| {
+        if found.start > from {
+            others = others.saturating_add(found.events());
+        } else {
+            own = if found.end > from { found.events() } else { 0 };
+        }
+    })?;
+    Ok(others.saturating_add(own))
+}
+
+/// The row that has the log range of `source` which begins at `start`, or would have it: where it begins, and its log ranges. `None` where there is none,
+/// or it cannot be read: whoever asks may be refining, which a damaged number does not stop.
+fn row_at(connection: &Connection, source: &str, start: u64) -> rusqlite::Result<Option<(u64, Vec<CountedRange>)>> {
+    let sql = "SELECT start, end, judged, went_on FROM fate_ranges WHERE source = ?1 AND start <= ?2
+        ORDER BY start DESC LIMIT 1";
+    let read = |row: &Row<'_>| Ok((unsigned(number(row, 0)?), ranges_of(row)?));
+    let found = connection.prepare_cached(sql)?.query_row(params![source, signed(start)], read).optional()?;
+    Ok(found.and_then(|(first, ranges)| Some((first, ranges?))))
+}
+
+/// Log ranges of a row with one more, packed; `None` where that begins a row of its own.
+fn with(mut ranges: Vec<CountedRange>, range: CountedRange) -> Option<Vec<u8>> {
+    let last = ranges.last()?;
+    if Position::from_bits(last.start).partition != Position::from_bits(range.start).partition {
+        return None;
+    }
+    let is_last = last.start < range.start;
+    match ranges.binary_search_by_key(&range.start, |known| known.start) {
+        Ok(at) => ranges[at] = range,
+        Err(at) => ranges.insert(at, range),
+    }
+    // One that is not the last has no other place.
+    Some(packed(&ranges)).filter(|bytes| bytes.len() <= PACKED_BYTES_MAX || !is_last)
+}
+
+/// Keeps a log range of `source`, in the row of those before it or in one of its own.
+fn keep(connection: &Connection, source: &str, range: CountedRange, counts: &RangeCounts) -> rusqlite::Result<()> {
+    let RangeCounts { accepted, duplicates, quarantined, judged, suppressed: _ } = *counts;
+    let [accepted, duplicates, quarantined, judged] = [accepted, duplicates, quarantined, judged].map(signed);
+    let row = row_at(connection, source, range.start)?;
+    let (sql, start, bytes) = match row.and_then(|(start, ranges)| Some((start, with(ranges, range)?))) {
+        Some((start, bytes)) => {
+            let sql = "UPDATE fate_ranges SET end = max(end, ?3), accepted = accepted + ?4,
+                duplicates = duplicates + ?5, quarantined = quarantined + ?6, judged = judged + ?7, went_on = ?8
+                WHERE source = ?1 AND start = ?2";
+            (sql, start, bytes)
+        }
+        None => {
+            let sql = "INSERT OR REPLACE INTO fate_ranges
+                (source, start, end, accepted, duplicates, quarantined, judged, went_on)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+            (sql, range.start, packed(&[range]))
+        }
+    };
+    let values = params![source, signed(start), signed(range.end), accepted, duplicates, quarantined, judged, bytes];
+    connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 
 /// Keeps what the functions of a source let go on of the log range that begins at `start`.
-pub(super) fn set_went_on(
-    connection: &Connection,
-    source: &str,
-    start: Position,
-    went_on: u64,
-) -> rusqlite::Result<()> {
+fn set_went_on(connection: &Connection, source: &str, start: Position, went_on: u64) -> rusqlite::Result<()> {
+    let Some((first, mut ranges)) = row_at(connection, source, start.bits())? else { return Ok(()) };
+    let Some(range) = ranges.iter_mut().find(|range| range.start == start.bits()) else { return Ok(()) };
+    range.went_on = Some(went_on);
     let sql = "UPDATE fate_ranges SET went_on = ?3 WHERE source = ?1 AND start = ?2";
-    connection.prepare_cached(sql)?.execute(params![source, signed(start.bits()), signed(went_on)]).map(drop)
+    connection.prepare_cached(sql)?.execute(params![source, signed(first), packed(&ranges)]).map(drop)
 }
 
 /// Counts events as suppressed that were judged, and forgotten before the functions of their source had them.
@@ -113,11 +237,9 @@ fn suppress_forgotten(
     source: &str,
     (start, done): (Position, &TransformedRange),
 ) -> rusqlite::Result<()> {
-    let sql = "SELECT judged, end FROM fate_ranges WHERE source = ?1 AND start = ?2";
-    let at = params![source, signed(start.bits())];
-    let read = |row: &rusqlite::Row<'_>| Ok((number(row, 0)?, number(row, 1)?));
-    let found: Option<(i64, i64)> = connection.prepare_cached(sql)?.query_row(at, read).optional()?;
-    let Some((mut gone, end)) = found.map(|(judged, end)| (judged - signed(done.came), end)) else { return Ok(()) };
+    let Some((_, ranges)) = row_at(connection, source, start.bits())? else { return Ok(()) };
+    let Some(range) = ranges.iter().find(|range| range.start == start.bits()) else { return Ok(()) };
+    let (mut gone, end) = (signed(range.judged) - signed(done.came), signed(range.end));
     if gone <= 0 {
         return Ok(());
     }
@@ -158,7 +280,7 @@ fn suppress_forgotten(
     fates::write(connection, FateScope { name: source, is_sync: false }, &tally)
 }
 
-/// Forgets the log ranges of a partition that end at `oldest` or before.
+/// Forgets the log ranges of a partition that end at `oldest` or before. Where others of their row do not, they stay and are told to nobody.
 pub(super) fn forget(connection: &Connection, oldest: Position) -> rusqlite::Result<()> {
     let first = signed(Position::new(oldest.partition, 0).bits());
     // Source by source, each from its place in the index: there may be a log range for each record.
@@ -193,20 +315,17 @@ impl RefineStage<'_> {
         log_range: &Range<u64>,
         (counts, tally): (RangeCounts, &FateTally),
     ) -> Result<(), StateError> {
-        if fates::is_off() {
+        if fate_tally::is_off() {
             return Ok(());
         }
-        let range = self.column(log_range.start)..self.column(log_range.end);
+        let [start, end] = [log_range.start, log_range.end].map(|offset| Position::new(self.partition, offset).bits());
         let write = || -> rusqlite::Result<()> {
-            let sql =
-                "INSERT OR REPLACE INTO fate_ranges (source, start, end, accepted, duplicates, quarantined, judged)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let range = CountedRange { start, end, judged: counts.judged, went_on: None };
+            keep(&self.transaction, source, range, &counts)?;
             let RangeCounts { accepted, duplicates, suppressed, quarantined, judged } = counts;
-            let [accepted, duplicates, quarantined, judged] = [accepted, duplicates, quarantined, judged].map(signed);
-            let values = params![source, range.start, range.end, accepted, duplicates, quarantined, judged];
-            self.transaction.prepare_cached(sql)?.execute(values)?;
+            let accepted = signed(accepted);
             fates::write(&self.transaction, FateScope { name: source, is_sync: false }, tally)?;
-            let found = duplicates + signed(suppressed) + quarantined + judged;
+            let found = signed(duplicates + suppressed + quarantined + judged);
             if accepted == found {
                 return Ok(());
             }
@@ -232,7 +351,7 @@ impl RefineStage<'_> {
     /// # Errors
     /// The file cannot be written.
     pub(super) fn transformed_fates(&mut self, source: &str, done: &TransformedRange) -> Result<(), StateError> {
-        if fates::is_off() {
+        if fate_tally::is_off() {
             return Ok(());
         }
         let write = || -> rusqlite::Result<()> {

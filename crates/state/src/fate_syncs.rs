@@ -1,13 +1,15 @@
 //! Each sync held against the log: when its cursor moves, what went on in the log ranges that it has passed is the sum of what became of it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 use tidegate_event::{EventId, Position, partition_of};
 
 use super::fate_breaches::{self, FateBreach};
-use super::fate_ranges::{self, RangeSum};
-use super::fates::{self, FateCounts, FateScope, FateTally};
+use super::fate_ranges::{self, FateBegin, RangeSum};
+use super::fate_tally::{self, FateCounts, FateTally};
+use super::fates::{self, FateScope};
 use super::sum::number;
 use super::{erased_offsets, signed, unsigned};
 
@@ -80,7 +82,7 @@ pub(super) fn first(connection: &Connection, key: &str) -> rusqlite::Result<Opti
 /// Holds a batch against the log ranges that it came of, and counts it, before the cursor of `key` moves to `end`. Counts that are not what was
 /// stored do not stop a delivery: it stays uncounted then, and whoever looks over the sums finds that.
 pub(super) fn settle(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rusqlite::Result<()> {
-    if fates::is_off() {
+    if fate_tally::is_off() {
         return Ok(());
     }
     connection.prepare_cached("SAVEPOINT fates")?.execute([])?;
@@ -117,9 +119,10 @@ fn hold(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rus
             ..SyncRow::default()
         },
     };
-    let expected = fate_ranges::went_on(connection, of_source, batch.ranges_from..end)?;
-    let first = fate_ranges::begins(connection, partition)?.unwrap_or(u64::MAX);
-    let (mut tally, mut left_out) = (batch.tally.clone(), signed(batch.left_out));
+    let begin = fate_ranges::begin_of(connection, partition)?;
+    let expected = fate_ranges::went_on(connection, of_source, batch.ranges_from..end, begin)?;
+    let first = begin.map_or(u64::MAX, |begin| begin.first);
+    let (mut tally, mut left_out) = (Cow::Borrowed(&batch.tally), signed(batch.left_out));
     if expected.is_known && batch.ranges_from >= first {
         let missing = signed(expected.went_on) - found(batch, &tally.total(), left_out);
         if missing > 0 {
@@ -130,8 +133,8 @@ fn hold(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rus
             let others = (missing - suppressed).min(forgotten.others.saturating_mul(expected.made_of_one));
             left_out += others;
             // Or they are older than their source keeps events.
-            let expired =
-                (missing - suppressed - others).min(expired_in(connection, of_source, batch.ranges_from..end)?);
+            let most = expired_in(connection, of_source, batch.ranges_from..end, begin)?;
+            let expired = (missing - suppressed - others).min(most);
             if expired > 0 && batch.from.max(batch.first) > batch.ranges_from {
                 // Some of them the sync may have had before, or they are from before it began.
                 row.again += expired;
@@ -140,7 +143,7 @@ fn hold(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rus
                 row.again += suppressed;
             }
             let hour = tally.first_hour().unwrap_or_default();
-            tally.add((hour, fates::UNREADABLE_NAME), |counts| {
+            tally.to_mut().add((hour, fates::UNREADABLE_NAME), |counts| {
                 counts.came += suppressed + expired;
                 counts.suppressed += suppressed;
                 counts.expired += expired;
@@ -150,13 +153,13 @@ fn hold(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rus
     let total = tally.total();
     match old {
         Some(old) if old < batch.from => {
-            let gap = fate_ranges::went_on(connection, of_source, old..batch.from)?;
+            let gap = fate_ranges::went_on(connection, of_source, old..batch.from, begin)?;
             row.gap += signed(gap.went_on);
             row.is_blind |= !gap.is_known;
         }
         // All that is to come again, for the cursor goes back with this batch.
         Some(old) if old > batch.from => {
-            let again = fate_ranges::went_on(connection, of_source, batch.ranges_from..old)?;
+            let again = fate_ranges::went_on(connection, of_source, batch.ranges_from..old, begin)?;
             row.again += signed(again.went_on);
             row.is_blind |= !again.is_known;
         }
@@ -192,12 +195,17 @@ fn hold(connection: &Connection, key: &str, batch: &BatchFates, end: u64) -> rus
 }
 
 /// Events of a source that may be missing in a part of the log because they were erased: it keeps events no longer.
-fn expired_in(connection: &Connection, (source, partition): (&str, u16), range: Range<u64>) -> rusqlite::Result<i64> {
+fn expired_in(
+    connection: &Connection,
+    (source, partition): (&str, u16),
+    range: Range<u64>,
+    begin: Option<FateBegin>,
+) -> rusqlite::Result<i64> {
     let reached = erased_offsets::reached(connection, source, partition)?.min(range.end);
     if reached <= range.start {
         return Ok(0);
     }
-    Ok(signed(fate_ranges::went_on(connection, (source, partition), range.start..reached)?.went_on))
+    Ok(signed(fate_ranges::went_on(connection, (source, partition), range.start..reached, begin)?.went_on))
 }
 
 /// How many events of its log ranges are accounted for. What the destination says counts, whatever the batch had.

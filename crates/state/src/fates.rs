@@ -1,19 +1,17 @@
 //! What has become of events, counted by hour, source or sync, and event name.
 //!
-//! Nouns: the **counts** of a place (so many came, so many of each fate), a **key** (an hour and an event name), a **tally** (the counts of a log
-//! range or a batch, by key, before they are written in its transaction), a **fate scope** (a source or a sync).
+//! Nouns: a **key** (an hour and an event name), a **fate scope** (a source or a sync).
 //!
 //! What holds for every row, always: what came and what functions made of it is the sum of its fates. Nothing is counted here but in the
 //! transaction that decides it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::OnceLock;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Row, params};
 use tidegate_event::value::{JsonObject, Value};
-use tidegate_event::{json, time};
+use tidegate_event::{EventKind, json, time};
 
+use super::fate_tally::{FURTHER_NAMES, FateCounts, FateTally, is_off};
 use super::sum;
 
 pub(super) const TABLES: &str = "
@@ -34,103 +32,12 @@ const HOURS_KEPT: i64 = 90 * HOURS_A_DAY;
 const DAYS_KEPT_HOURS: i64 = 400 * HOURS_A_DAY;
 /// Names that an hour of a source or sync has; further ones are counted together.
 const NAMES_MAX: i64 = 256;
-/// The same of a log range or a batch: each is a row to look for.
-const TALLY_NAMES_MAX: usize = 256;
-/// Under which name.
-pub const FURTHER_NAMES: &str = "(further names)";
 /// Of what could not be decoded.
 pub const UNREADABLE_NAME: &str = "(unreadable)";
 /// Of a name no more is kept.
 const NAME_BYTES_MAX: usize = 200;
 /// Events deeper than this have no name.
 const DEPTH_MAX: usize = 256;
-
-/// What came, and what has become of it. Counts of a log range may be below zero: they are added to others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FateCounts {
-    /// To a source: accepted. To a sync: what its source let go on and is for it.
-    pub came: i64,
-    /// What functions and mappings made beyond what came, less what they took away under this key: an event that gets another name is one less here
-    /// and one more there.
-    pub made: i64,
-    pub duplicates: i64,
-    pub quarantined: i64,
-    /// Was in quarantine, and was removed from there; or was older than its source keeps events.
-    pub expired: i64,
-    pub suppressed: i64,
-    pub dropped: i64,
-    pub filtered: i64,
-    /// Waits for another try.
-    pub pending: i64,
-    pub delivered: i64,
-    /// At the destination, by its own ledger: the state did not hear how.
-    pub by_ledger: i64,
-    /// From a source to its syncs.
-    pub went_on: i64,
-}
-
-impl FateCounts {
-    /// What should be the sum of the fates.
-    #[must_use]
-    pub const fn expected(&self) -> i64 {
-        self.came + self.made
-    }
-
-    /// The sum of the fates.
-    #[must_use]
-    pub const fn found(&self) -> i64 {
-        self.duplicates
-            + self.quarantined
-            + self.expired
-            + self.suppressed
-            + self.dropped
-            + self.filtered
-            + self.pending
-            + self.delivered
-            + self.by_ledger
-            + self.went_on
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        for (own, other) in self.numbers_mut().into_iter().zip(other.numbers()) {
-            *own += other;
-        }
-    }
-
-    const fn numbers(&self) -> [i64; 12] {
-        [
-            self.came,
-            self.made,
-            self.duplicates,
-            self.quarantined,
-            self.expired,
-            self.suppressed,
-            self.dropped,
-            self.filtered,
-            self.pending,
-            self.delivered,
-            self.by_ledger,
-            self.went_on,
-        ]
-    }
-
-    fn numbers_mut(&mut self) -> [&mut i64; 12] {
-        [
-            &mut self.came,
-            &mut self.made,
-            &mut self.duplicates,
-            &mut self.quarantined,
-            &mut self.expired,
-            &mut self.suppressed,
-            &mut self.dropped,
-            &mut self.filtered,
-            &mut self.pending,
-            &mut self.delivered,
-            &mut self.by_ledger,
-            &mut self.went_on,
-        ]
-    }
-}
 
 /// The columns of the counts, in the order of their numbers.
 pub(super) const COLUMNS: &str = "came, made, duplicates, quarantined, expired, suppressed, dropped, filtered, pending, delivered, by_ledger, went_on";
@@ -149,6 +56,12 @@ const ADDED: &str = "came = came + excluded.came, made = made + excluded.made,
     pending = pending + excluded.pending, delivered = delivered + excluded.delivered,
     by_ledger = by_ledger + excluded.by_ledger, went_on = went_on + excluded.went_on";
 
+/// Adds to a row that is there.
+const UPDATE: &str = "UPDATE fate_hours SET came = came + ?5, made = made + ?6, duplicates = duplicates + ?7,
+    quarantined = quarantined + ?8, expired = expired + ?9, suppressed = suppressed + ?10, dropped = dropped + ?11,
+    filtered = filtered + ?12, pending = pending + ?13, delivered = delivered + ?14, by_ledger = by_ledger + ?15,
+    went_on = went_on + ?16 WHERE is_sync = ?1 AND scope = ?2 AND hour = ?3 AND name = ?4";
+
 /// The counts that begin at column `first` of a row.
 pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<FateCounts> {
     let mut counts = FateCounts::default();
@@ -156,18 +69,6 @@ pub(super) fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<FateCounts> 
         *number = sum::number(row, column)?;
     }
     Ok(counts)
-}
-
-/// Whether nothing is counted, so that a bench can tell what counting costs: by the fail point `fates_off` from the start of the process on. Never in
-/// a build for users.
-pub(super) fn is_off() -> bool {
-    static OFF: OnceLock<bool> = OnceLock::new();
-    let asked = || {
-        fail::fail_point!("fates_off", |_| true);
-        false
-    };
-    // The fail point is looked up once: a look takes as long as counting an event.
-    fail::has_failpoints() && *OFF.get_or_init(asked)
 }
 
 /// The hour of a time, counted from the epoch.
@@ -188,15 +89,24 @@ pub fn fate_name(body: &JsonObject) -> &str {
     if is_off() {
         return "";
     }
-    let text = |field: &str| body.get(field).and_then(Value::as_str);
-    match text("type").unwrap_or_default() {
-        "track" => text("event").filter(|name| !name.is_empty()).map_or("(track)", shortened),
-        "identify" => "(identify)",
-        "page" => "(page)",
-        "screen" => "(screen)",
-        "group" => "(group)",
-        "alias" => "(alias)",
-        _ => "(other)",
+    let word = body.get("type").and_then(Value::as_str).unwrap_or_default();
+    EventKind::parse(word).map_or("(other)", |kind| fate_name_of(kind, body))
+}
+
+/// The same of an event whose `type` says that it is of this kind.
+#[must_use]
+pub fn fate_name_of(kind: EventKind, body: &JsonObject) -> &str {
+    match kind {
+        EventKind::Track if is_off() => "",
+        EventKind::Track => {
+            let name = body.get("event").and_then(Value::as_str);
+            name.filter(|name| !name.is_empty()).map_or("(track)", shortened)
+        }
+        EventKind::Identify => "(identify)",
+        EventKind::Page => "(page)",
+        EventKind::Screen => "(screen)",
+        EventKind::Group => "(group)",
+        EventKind::Alias => "(alias)",
     }
 }
 
@@ -227,61 +137,6 @@ pub fn fate_key_of_entry(stage: &str, event: &[u8], at_us: i64) -> (i64, String)
     }
 }
 
-/// Counts by hour and name, until they are written.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FateTally {
-    hours: Vec<(i64, HashMap<Box<str>, FateCounts>)>,
-}
-
-impl FateTally {
-    /// Has `count` count something under a key. A name that is there already costs no allocation.
-    pub fn add(&mut self, (hour, name): (i64, &str), count: impl FnOnce(&mut FateCounts)) {
-        if is_off() {
-            return;
-        }
-        let at = self.hours.iter().position(|(known, _)| *known == hour).unwrap_or_else(|| {
-            self.hours.push((hour, HashMap::new()));
-            self.hours.len() - 1
-        });
-        let names = &mut self.hours[at].1;
-        let has_room = names.len() < TALLY_NAMES_MAX || names.contains_key(name);
-        let name = if has_room { name } else { FURTHER_NAMES };
-        if let Some(counts) = names.get_mut(name) {
-            count(counts);
-            return;
-        }
-        let mut counts = FateCounts::default();
-        count(&mut counts);
-        names.insert(name.into(), counts);
-    }
-
-    /// Adds all of another one.
-    pub fn append(&mut self, other: &Self) {
-        for (hour, names) in &other.hours {
-            for (name, counts) in names {
-                self.add((*hour, name), |own| own.add(counts));
-            }
-        }
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hours.is_empty()
-    }
-
-    /// The earliest hour in it.
-    pub(super) fn first_hour(&self) -> Option<i64> {
-        self.hours.iter().map(|(hour, _)| *hour).min()
-    }
-
-    #[must_use]
-    pub fn total(&self) -> FateCounts {
-        let mut total = FateCounts::default();
-        self.hours.iter().flat_map(|(_, names)| names.values()).for_each(|counts| total.add(counts));
-        total
-    }
-}
-
 /// What the functions of a source made of the events of a log range.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransformedRange {
@@ -308,14 +163,17 @@ pub(super) struct FateScope<'a> {
 
 /// Adds a tally to what is counted of `scope`.
 pub(super) fn write(connection: &Connection, scope: FateScope<'_>, tally: &FateTally) -> rusqlite::Result<()> {
-    if is_off() {
+    if is_off() || tally.is_empty() {
         return Ok(());
     }
+    let mut update = connection.prepare_cached(UPDATE)?;
     for (hour, names) in &tally.hours {
         let mut further = FateCounts::default();
         let mut room = None;
         for (name, counts) in names {
-            if counts.numbers().iter().all(|number| *number == 0) || update(connection, scope, (*hour, name), counts)? {
+            let is_nothing = counts.numbers().iter().all(|number| *number == 0);
+            // There is such a row, as a rule.
+            if is_nothing || run(&mut update, (scope, *hour, name, counts))? > 0 {
                 continue;
             }
             let left = match room {
@@ -352,20 +210,6 @@ fn names_of(connection: &Connection, scope: FateScope<'_>, hour: i64) -> rusqlit
     connection.prepare_cached(sql)?.query_row(params![scope.is_sync, scope.name, hour], |row| row.get(0))
 }
 
-/// False when there is no such row yet.
-fn update(
-    connection: &Connection,
-    scope: FateScope<'_>,
-    (hour, name): (i64, &str),
-    counts: &FateCounts,
-) -> rusqlite::Result<bool> {
-    let sql = "UPDATE fate_hours SET came = came + ?5, made = made + ?6, duplicates = duplicates + ?7,
-        quarantined = quarantined + ?8, expired = expired + ?9, suppressed = suppressed + ?10, dropped = dropped + ?11,
-        filtered = filtered + ?12, pending = pending + ?13, delivered = delivered + ?14, by_ledger = by_ledger + ?15,
-        went_on = went_on + ?16 WHERE is_sync = ?1 AND scope = ?2 AND hour = ?3 AND name = ?4";
-    run(connection, sql, (scope, hour, name, counts)).map(|changed| changed > 0)
-}
-
 fn insert(
     connection: &Connection,
     scope: FateScope<'_>,
@@ -377,16 +221,15 @@ fn insert(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (is_sync, scope, hour, name) DO UPDATE SET {ADDED}"
     );
-    run(connection, &sql, (scope, hour, name, counts)).map(drop)
+    run(&mut connection.prepare_cached(&sql)?, (scope, hour, name, counts)).map(drop)
 }
 
 fn run(
-    connection: &Connection,
-    sql: &str,
+    statement: &mut CachedStatement<'_>,
     (scope, hour, name, counts): (FateScope<'_>, i64, &str, &FateCounts),
 ) -> rusqlite::Result<usize> {
     let n = counts.numbers();
-    connection.prepare_cached(sql)?.execute(params![
+    statement.execute(params![
         scope.is_sync,
         scope.name,
         hour,
@@ -515,6 +358,10 @@ mod tests {
             ("[]", "(other)"),
         ] {
             assert_eq!(key_of_text(text.as_bytes(), 2 * HOUR_US, false), (2, name.to_owned()), "{text}");
+        }
+        for kind in EventKind::ALL {
+            let body: JsonObject = format!(r#"{{"type":"{kind}","event":"Sent"}}"#).parse().unwrap();
+            assert_eq!(fate_name_of(kind, &body), fate_name(&body), "{kind}");
         }
         let long = "é".repeat(150);
         assert_eq!(shortened(&long).len(), NAME_BYTES_MAX);

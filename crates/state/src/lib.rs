@@ -21,6 +21,7 @@ mod fate_breaches;
 mod fate_entries;
 mod fate_ranges;
 mod fate_syncs;
+mod fate_tally;
 mod fates;
 mod forget_jobs;
 mod forget_names;
@@ -32,6 +33,7 @@ mod identity;
 mod key_uses;
 mod message_ids;
 mod migrate;
+mod packed_ranges;
 mod partitions;
 mod pending;
 mod quarantine;
@@ -71,9 +73,9 @@ pub use endings::{EndedSync, EndingKind, SyncEnd};
 pub use fate_breaches::FateBreach;
 pub use fate_ranges::RangeCounts;
 pub use fate_syncs::BatchFates;
+pub use fate_tally::{FURTHER_NAMES, FateCounts, FateTally, KeyedEvents};
 pub use fates::{
-    FURTHER_NAMES, FateCounts, FateTally, TransformedRange, UNREADABLE_NAME, fate_hour, fate_hour_begins_us,
-    fate_key_of_entry, fate_name,
+    TransformedRange, UNREADABLE_NAME, fate_hour, fate_hour_begins_us, fate_key_of_entry, fate_name, fate_name_of,
 };
 pub use forget_jobs::{ForgetJob, ForgetJobState, NewForgetJob};
 pub use forgetting::{ForgottenRows, sync_of_suppressed};

@@ -494,10 +494,11 @@ impl<'a> RangeWork<'a> {
             };
             groups[at].1.push(event);
         }
-        for (source, events) in &groups {
-            self.tally(source).judged = events.len() as u64;
+        let is_counted = is_first && self.log_range.retried.is_empty();
+        for (source, events) in groups {
+            let keys = self.tally(&source).goes_on(events.len(), is_counted);
+            self.log_range.parts.push(SourcePart::new(source, events, keys));
         }
-        self.log_range.parts = groups.into_iter().map(|(source, events)| SourcePart::new(source, events)).collect();
         keep_times(&mut self.log_range.parts, &self.erased);
     }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use tidegate_contract::BrokenRules;
 use tidegate_event::time::{ReadAs, SENT_AT_READ_AS, TIMESTAMP_READ_AS};
 use tidegate_event::{Event, ViolationRecord};
-use tidegate_state::{FateTally, UNREADABLE_NAME, ViolatingEvent, ViolationTally, fate_hour};
+use tidegate_state::{FateTally, KeyedEvents, UNREADABLE_NAME, ViolatingEvent, ViolationTally, fate_hour};
 
 use super::left_out::{ErasedEntry, RecordVerdict};
-use crate::fates::key_of;
+use crate::fates::key_of_unmapped;
 
 /// What became of the events of one source.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub(super) fn time_is_unreadable(event: &Event) -> bool {
 impl JudgeTally {
     /// Counts a record by its verdict.
     pub(super) fn came(&mut self, event: Option<&Event>, received_at_us: i64, verdict: RecordVerdict) {
-        let key = event.map_or((fate_hour(received_at_us), UNREADABLE_NAME), key_of);
+        let key = event.map_or((fate_hour(received_at_us), UNREADABLE_NAME), key_of_unmapped);
         self.fates.add(key, |counts| {
             counts.came += 1;
             *match verdict {
@@ -83,6 +83,12 @@ impl JudgeTally {
             release: &broken.release,
         };
         self.broken.add(&event, broken.rules.iter().map(|rule| (rule.place.as_str(), rule.keyword.as_str())));
+    }
+
+    /// So many events go on in a log range. Answers how many under each key, where that is counted and holds for each of them.
+    pub(super) fn goes_on(&mut self, events: usize, is_counted: bool) -> Option<Vec<KeyedEvents>> {
+        self.judged = events as u64;
+        self.fates.went_on_by_key(events).filter(|_| is_counted)
     }
 
     pub(super) fn undeclared(&mut self, names: Vec<String>) {

@@ -61,7 +61,7 @@ pub(super) fn keep_times(parts: &mut Vec<SourcePart>, erased: &[ErasedEntry]) {
     for entry in erased {
         let found = parts.iter().position(|part| part.is_of(&entry.source));
         let at = found.unwrap_or_else(|| {
-            parts.push(SourcePart::new(Arc::clone(&entry.source), Vec::new()));
+            parts.push(SourcePart::new(Arc::clone(&entry.source), Vec::new(), None));
             parts.len() - 1
         });
         if let Some(part) = parts.get_mut(at) {

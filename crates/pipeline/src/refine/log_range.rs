@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidegate_event::{Event, EventId, RetriedParts, ViolationRecord};
-use tidegate_state::RetryEnding;
+use tidegate_state::{KeyedEvents, RetryEnding};
 
 use super::open_retries::OpenRetries;
 
@@ -63,6 +63,9 @@ pub struct Refined {
     pub range: Range<u64>,
     /// What goes on, by offset and part.
     pub events: Vec<Arc<Event>>,
+    /// How many of its events are counted under each hour and name. `None` where nobody has counted: functions had them, or the log range was
+    /// refined again, or some are retries.
+    pub keys: Option<Arc<[KeyedEvents]>>,
     /// What the contract found, by offset.
     pub violations: Vec<Arc<ViolationRecord>>,
     /// Bytes of the log that it came from, other sources included.
@@ -180,6 +183,8 @@ pub(super) struct SourcePart {
     pub(super) received_at_us: i64,
     /// The offset of that event.
     first: Option<u64>,
+    /// How many of the events are counted under each hour and name, if that is known.
+    keys: Option<Arc<[KeyedEvents]>>,
     held: Mutex<HeldEvents>,
 }
 
@@ -194,10 +199,11 @@ enum HeldEvents {
 }
 
 impl SourcePart {
-    pub(super) fn new(source: Arc<str>, events: Vec<Event>) -> Self {
+    pub(super) fn new(source: Arc<str>, events: Vec<Event>, keys: Option<Vec<KeyedEvents>>) -> Self {
         let received_at_us = events.first().map_or(0, |event| event.received_at_us);
         let first = events.first().map(|event| event.id.position.offset);
-        Self { source, received_at_us, first, held: Mutex::new(HeldEvents::Owned(events)) }
+        let keys = keys.map(Arc::from);
+        Self { source, received_at_us, first, keys, held: Mutex::new(HeldEvents::Owned(events)) }
     }
 
     pub(super) fn is_of(&self, source: &str) -> bool {
@@ -252,12 +258,20 @@ impl LogRange {
         self.parts.iter().find(|part| *part.source == *source)
     }
 
+    /// What goes on for `source` without functions; no events where they were taken to be changed.
+    pub(super) fn plain(&self, source: &str) -> Refined {
+        let shared = self.part(source).and_then(|part| Some((part.share()?, part.keys.clone())));
+        let (events, keys) = shared.unwrap_or_default();
+        Refined { events, keys, ..self.frame(source) }
+    }
+
     /// The frame of what goes on for `source`: everything but the events.
     pub(super) fn frame(&self, source: &str) -> Refined {
         let received_at_us = self.part(source).map_or(0, |part| part.received_at_us);
         Refined {
             range: self.range.clone(),
             events: Vec::new(),
+            keys: None,
             violations: self.violations.iter().filter(|violation| *violation.source == *source).cloned().collect(),
             log_bytes: self.log_bytes,
             now_ms: u64::try_from(received_at_us / 1000).unwrap_or(0),

@@ -162,7 +162,7 @@ impl Stages {
             if function_chain.is_empty() && (inner.history.is_empty() || !first) {
                 place.handed_to.fetch_max(log_range.range.end, Ordering::AcqRel);
                 if log_range.part(source).is_none_or(|part| part.share().is_some()) {
-                    return plain(&log_range, source);
+                    return Ok(Arc::new(log_range.plain(source)));
                 }
                 log_range = handle.afresh(from).await?;
                 continue;
@@ -226,7 +226,7 @@ impl Stages {
         loop {
             let function_chain = rules.borrow_and_update().of_source(source);
             if function_chain.is_empty() {
-                return plain(log_range, source);
+                return Ok(Arc::new(log_range.plain(source)));
             }
             if let Some(until) = self.breakers.open_until(&function_chain) {
                 self.hold(&mut rules, until).await;
@@ -482,12 +482,6 @@ fn transformed(frame: &Refined, inputs: &FateInputs, output: &ChainOutput) -> Tr
         tally,
         of_syncs: of_syncs.into_iter().collect(),
     }
-}
-
-/// A log range that goes through no function.
-fn plain(log_range: &LogRange, source: &str) -> Result<Arc<Refined>, RefineError> {
-    let events = log_range.part(source).and_then(super::log_range::SourcePart::share).unwrap_or_default();
-    Ok(Arc::new(Refined { events, ..log_range.frame(source) }))
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use tidegate_event::destination::Batch;
 use tidegate_event::{Event, Position};
 use tidegate_log::Log;
 use tidegate_process::telemetry::{Healed, Streak};
-use tidegate_state::{BatchFates, EndedRetry, FateCounts, Quarantined};
+use tidegate_state::{BatchFates, EndedRetry, FateCounts, KeyedEvents, Quarantined};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{FilteredBy, Mapping, SyncFilter, SyncSettings};
-use crate::fates::{FateInputs, key_of, key_of_entry, made};
+use crate::fates::{FateInputs, key_of, key_of_entry, key_of_unmapped, made};
 use crate::refine::{self, BatchContext, FunctionTap, OpenRetries, Refined, RefinerHandle};
 use crate::tap::{EventTaps, TapOutcome, TapPicks, TapStage};
 
@@ -162,6 +162,14 @@ impl Gatherer {
         matches!(tokio::time::timeout_at(first_at + company.age_max, more).await, Ok(Ok(_)))
     }
 
+    /// Whether all of a log range goes on as it is and counts, from the offset where it is taken on: then none of its events need be looked at.
+    fn takes_as_it_is(&self, refined: &Refined, from: u64) -> bool {
+        refined.range.start >= from.max(self.counted_from)
+            && self.filter.takes_all()
+            && self.mapping.is_empty()
+            && self.refiner.functions_of_sync(&self.name).is_empty()
+    }
+
     async fn take(&mut self, refined: &Refined, gathered: &mut GatheredBatch) -> Result<(), refine::RefineError> {
         let from = gathered.batch.range.end.max(self.first);
         let is_for_it = |offset: u64| offset >= from && refined.is_for(offset, &self.name);
@@ -174,6 +182,19 @@ impl Gatherer {
         let events = refined.events.iter().filter(is_new);
         let tap =
             self.refiner.taps().listened().map(|taps| SyncTap { taps, stage: TapStage::Sync(Arc::clone(&self.name)) });
+        if let Some(keys) = refined.keys.as_deref().filter(|_| self.takes_as_it_is(refined, from)) {
+            for KeyedEvents { hour, name, events } in keys {
+                gathered.fates.tally.add((*hour, name), |counts| {
+                    counts.came += events;
+                    counts.delivered += events;
+                });
+            }
+            gathered.batch.events.extend(refined.events.iter().cloned());
+            if let Some(tap) = &tap {
+                tap.passed(&refined.events);
+            }
+            return Ok(());
+        }
         let known = self.refiner.known_consents(&refined.events, &self.filter.consent.categories)?;
         let takes = |event: &Event| self.filter.left_out_knowing(event, known.of(event.id)).is_none();
         let mut open = refined.open_for_sync(&self.name, from, takes);
@@ -183,7 +204,7 @@ impl Gatherer {
         let mut came = |fates: &mut BatchFates, event: &Event, fate: fn(&mut FateCounts)| {
             if is_counted(event.id.position.offset) {
                 left_out -= 1;
-                fates.tally.add(key_of(event), |counts| {
+                fates.tally.add(key_of_unmapped(event), |counts| {
                     counts.came += 1;
                     fate(counts);
                 });

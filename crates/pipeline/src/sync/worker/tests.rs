@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tidegate_event::EventKind;
 use tidegate_event::destination::Reply;
 use tidegate_event::subject::SubjectKind;
-use tidegate_state::{ClearSubject, ConsentSaid};
+use tidegate_state::{ClearSubject, ConsentSaid, FateQuery};
 use tokio::time::timeout;
 
 use super::*;
@@ -239,5 +239,35 @@ fn a_sync_that_begins_at_a_ledger_of_an_earlier_life_leaves_no_gap_before_the_fu
         // Whoever asks for what is before it gets what the function makes of that.
         assert_eq!(rig.state().function_chains().unwrap().1, [("web".to_owned(), 0, key)]);
         assert_eq!(rig.handle.handed_to("web"), rig.log.committed());
+    });
+}
+
+#[test]
+fn what_is_counted_of_whole_log_ranges_is_what_is_counted_event_by_event() {
+    run(async {
+        let mut found = Vec::new();
+        // With all kinds in its filter it looks at each.
+        for kinds in [&[][..], &EventKind::ALL] {
+            let (rig, there) = (Rig::with(2).await, Arc::default());
+            for event in [
+                r#"{"type":"page","name":"Home","messageId":"a"}"#,
+                r#"{"type":"track","event":"F","messageId":"b"}"#,
+                r#"{"type":"track","event":"F","messageId":"b"}"#,
+                r#"{"type":"track","event":7,"messageId":"c"}"#,
+            ] {
+                rig.append_event(event).await;
+            }
+            delivered(&rig, &there, kinds, None).await;
+            let counts = |name: Option<&str>| {
+                let query = FateQuery { name: name.map(str::to_owned), ..FateQuery::default() };
+                let told = rig.state().conservation(&query).unwrap();
+                assert!(told.holds(), "{told:?}");
+                told.syncs[0].counts
+            };
+            let all = counts(None);
+            assert_eq!((all.came, all.delivered), (2 * EACH as i64 + 2, 2 * EACH as i64 + 2));
+            found.push([all, counts(Some("E")), counts(Some("F")), counts(Some("(page)"))]);
+        }
+        assert_eq!(found[0], found[1]);
     });
 }
