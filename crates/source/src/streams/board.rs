@@ -331,7 +331,7 @@ mod tests {
             holder: None,
         };
         board.progress(vec![partition.clone()], Vec::new());
-        assert_eq!(board.report(0).partitions, [partition.clone()]);
+        assert_eq!(board.report(0).partitions, std::slice::from_ref(&partition));
         board.fail(&StreamError::Retry("away".to_owned()), 9);
         assert_eq!(board.report(9).partitions, [PartitionProgress { lag: None, behind: None, ..partition }]);
     }

@@ -1,4 +1,5 @@
 //! Each file `cases/NAME.ts` stripped: `NAME.js` is what is left of it, or `NAME.error` says why nothing is.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use oxc_span::SourceType;
 use tidegate_typescript::stripped;
 
 fn cases() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/cases");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut cases: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|it| it == "ts")).collect();
     cases.sort();
