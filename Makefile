@@ -191,7 +191,7 @@ fuzz: setup
 DENY_VERSION := 0.20.2
 # Licences, sources and bans; known vulnerabilities where their database can be fetched.
 deny: setup
-	@test -x $(TARGET)/tools/bin/cargo-deny || { echo "== building cargo-deny (some minutes, once)"; cargo install --quiet --locked --root $(TARGET)/tools cargo-deny@$(DENY_VERSION); }
+	@test -x $(TARGET)/tools/bin/cargo-deny || { echo "== building cargo-deny (some minutes, once)"; cargo install --quiet --locked --debug --root $(TARGET)/tools cargo-deny@$(DENY_VERSION); }
 	$(TARGET)/tools/bin/cargo-deny --locked check bans licenses sources
 	@if $(TARGET)/tools/bin/cargo-deny --locked --log-level off fetch db; then $(TARGET)/tools/bin/cargo-deny --locked check --disable-fetch advisories; \
 	  else echo "skipped known vulnerabilities: the database of advisories cannot be fetched from here"; fi
