@@ -90,12 +90,15 @@ pub(super) fn begin(connection: &Connection, at: Position) -> rusqlite::Result<(
 fn ranges_of(row: &Row<'_>) -> rusqlite::Result<Option<Vec<CountedRange>>> {
     let [start, end, judged] = [number(row, 0)?, number(row, 1)?, number(row, 2)?].map(unsigned);
     let one = |went_on| Some(vec![CountedRange { start, end, judged, went_on }]);
-    Ok(match row.get_ref(3)? {
+    let found = match row.get_ref(3)? {
         ValueRef::Blob(bytes) => unpacked(start, bytes),
         ValueRef::Integer(went_on) => one(Some(unsigned(went_on))),
         ValueRef::Null => one(None),
         ValueRef::Real(_) | ValueRef::Text(_) => None,
-    })
+    };
+    // More than a partition has offsets is no count: sums of such numbers are beyond the largest one.
+    let is_count = |range: &CountedRange| range.judged.max(range.events()) < Position::OFFSETS;
+    Ok(found.filter(|ranges| ranges.iter().all(is_count)))
 }
 
 /// Has `look` look at the log ranges of a source that are still known, from the row on that `range` of a partition begins in; those behind its end

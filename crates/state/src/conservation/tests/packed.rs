@@ -253,6 +253,21 @@ fn what_the_log_gave_up_waits_for_nobody_though_its_row_is_still_there() {
 }
 
 #[test]
+fn counts_that_no_log_range_can_have_are_told_as_damage() {
+    let mut world = World::new(1);
+    world.state.set_partitions(2).unwrap();
+    for partition in 0..2 {
+        world.state.partition = partition;
+        let counts = RangeCounts { accepted: 1, judged: 1, ..RangeCounts::default() };
+        world.commit(&(0..1), (counts, &FateTally::default()), None);
+    }
+    // Of one record so many events went on as a number of 64 bits can say, in each partition.
+    let sql = "UPDATE fate_ranges SET went_on = x'0affffffffffffffffff01'";
+    assert_eq!(world.state.connection.execute(sql, []).unwrap(), 2);
+    assert!(matches!(world.state.waiting_for("crm", "web"), Err(StateError::Damaged { .. })));
+}
+
+#[test]
 fn a_row_that_is_damaged_stops_no_refining_and_no_delivery() {
     for nonsense in ["x'80'", "'text'", "0.5"] {
         let mut world = World::new(1);
