@@ -178,6 +178,10 @@ impl FateTally {
     /// How many of them went on under each key; `None` where that cannot be told of each of so many `events`.
     #[must_use]
     pub fn went_on_by_key(&self, events: usize) -> Option<Vec<KeyedEvents>> {
+        // Whoever does not count looks at no event either, so that a bench tells what counting costs, and not less.
+        if is_off() {
+            return Some(Vec::new());
+        }
         let mut found = Vec::new();
         for (hour, names) in &self.hours {
             for (name, counts) in names.iter().filter(|(_, counts)| counts.went_on != 0) {
