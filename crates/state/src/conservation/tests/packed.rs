@@ -6,7 +6,7 @@ use tidegate_event::{Position, in_partition};
 
 use super::{Dice, World};
 use crate::fate_ranges::{self, RangeSum};
-use crate::{FateQuery, FateTally, RangeCounts, State, Transformed, TransformedRange};
+use crate::{FateQuery, FateTally, RangeCounts, State, StateError, Transformed, TransformedRange};
 
 const SOURCES: [&str; 2] = ["app", "web"];
 const PARTITIONS: u16 = 2;
