@@ -100,10 +100,15 @@ fn two_servers_divide_the_shards_of_a_stream_and_take_over_from_each_other() {
     // One is killed in the middle of it: the other one has all when nothing was heard of it for the lease time.
     produce(1_000);
     one.kill();
-    wait_until_each_once(&postgres, produce(1_000));
+    produce(1_000);
     wait_until_divided(&second, &other, (0, 4));
-    // It comes again, and goes on with its share.
+    let before = second.stream(&other, "orders")["messages"].as_u64();
+    let all = produce(1_000);
+    let reads_all = |stream: &Value| stream["messages"].as_u64() >= before.map(|it| it + 1_000);
+    second.wait_for(&other, "orders", "it reads what comes now", reads_all);
+    // It comes again, delivers what lies acknowledged in its log, and goes on with its share.
     let one = first.workspace.serve();
+    wait_until_each_once(&postgres, all);
     wait_until_divided(&first, &one, (2, 2));
     wait_until_divided(&second, &other, (2, 2));
     // A seek moves what others read too.

@@ -30,6 +30,7 @@ connection = json.loads(sys.argv[1])  # settings of librdkafka: bootstrap.server
 connection.setdefault("log_level", 0)
 admin = AdminClient(connection)
 USERS = 50
+COORDINATOR_ERRORS = {14, 15, 16}  # loading, not available, another one: by the protocol of Kafka, ask again
 
 
 def order(n):
@@ -245,8 +246,16 @@ def lag(request):
 
 
 def members(request):
-    found = admin.describe_consumer_groups([request["group"]], request_timeout=20)[request["group"]].result(30)
-    return {"members": len(found.members), "state": found.state.name}
+    """While the brokers agree on who coordinates the group, none of them can tell."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            found = admin.describe_consumer_groups([request["group"]], request_timeout=20)[request["group"]].result(30)
+            return {"members": len(found.members), "state": found.state.name}
+        except KafkaException as error:
+            if error.args[0].code() not in COORDINATOR_ERRORS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 def pass_by(request):
