@@ -10,6 +10,9 @@ WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),
 STREAM_CACHE := $(if $(TIDEGATE_STREAM_CACHE),$(TIDEGATE_STREAM_CACHE),$(HOME)/.cache/tidegate/streams)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
+# Our own crates with little optimisation: tests/profile.toml says why.
+TESTED := cargo test --config tests/profile.toml --release --locked
+
 .PHONY: help demo test check quick bench faults fuzz release packages deny components plugins build setup
 
 help:
@@ -106,9 +109,9 @@ test: setup
 	sdk/c/test
 	@echo "== tests (the first build takes several minutes)"
 	@rm -f $(TARGET)/skipped.log
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) $(TESTED) --workspace --exclude tidegate-fuzz --features failpoints --no-fail-fast --lib --bins --test it
 	@echo "== faults, the short form: kills, a soak, floods of unknown clients, a noisy key, mutated modules, changes and applies under kills, streams, a quarantine that is retried, a replay, somebody forgotten (make faults runs them for an hour)"
-	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --features failpoints --test faults -- --short
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) $(TESTED) --features failpoints --test faults -- --short
 	@echo "== plugins in every language: time of the build, size, speed"
 	@cat $(TARGET)/author.log
 	@cat $(TARGET)/sdk-setup.log $(TARGET)/warehouse-setup.log $(TARGET)/stream-setup.log $(TARGET)/skipped.log 2>/dev/null | grep '^skipped' || echo "nothing was skipped"
@@ -161,16 +164,16 @@ FORGOTTEN ?= 1000000
 SEED ?=
 faults: setup
 	@echo "== power cuts ($(SEEDS) seeds), every failed operation and every flipped bit, on a simulated disk; every byte of state.db"
-	$(if $(SEED),TIDEGATE_FAULT_SEED=$(SEED)) TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
+	$(if $(SEED),TIDEGATE_FAULT_SEED=$(SEED)) TIDEGATE_FAULT_SEEDS=$(SEEDS) TIDEGATE_FLIPS=all $(TESTED) --features failpoints -p tidegate -p tidegate-log -p tidegate-state --lib
 	@echo "== a real server on a state.db and a warehouse.db with a flipped bit, 500 times each"
-	TIDEGATE_FLIPS=all cargo test --release --locked --features failpoints --test it reliability::flips -- --nocapture
+	TIDEGATE_FLIPS=all $(TESTED) --features failpoints --test it reliability::flips -- --nocapture
 	@echo "== the admin API, asked what its document describes and what it does not: $(EXAMPLES) tries for each operation"
 	@TIDEGATE_SDK_CACHE=$(SDK_CACHE) tests/sdk/setup python
-	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_FUZZ_EXAMPLES=$(EXAMPLES) cargo test --release --locked --features failpoints --test it fuzzer
+	TIDEGATE_SDK_CACHE=$(SDK_CACHE) TIDEGATE_FUZZ_EXAMPLES=$(EXAMPLES) $(TESTED) --features failpoints --test it fuzzer
 	@echo "== a real server: $(CYCLES) kills, $(MINUTES) minutes of random faults, $(MINUTES) minutes of none, unknown clients, a noisy key, $(MODULES) modules, $(CHANGES) changes, $(APPLIES) applies, $(STREAM_KILLS) kills among streams, $(QUARANTINED) events retried, $(REPLAYED) replayed, $(FORGOTTEN) among which somebody is forgotten"
 	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) tests/warehouses/setup postgres clickhouse lake
 	@TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) tests/streams/setup kafka client
-	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) cargo test --release --locked --features failpoints --test faults -- \
+	TIDEGATE_WAREHOUSE_CACHE=$(WAREHOUSE_CACHE) TIDEGATE_STREAM_CACHE=$(STREAM_CACHE) $(TESTED) --features failpoints --test faults -- \
 	  --minutes $(MINUTES) --cycles $(CYCLES) --modules $(MODULES) --changes $(CHANGES) --applies $(APPLIES) --stream-kills $(STREAM_KILLS) \
 	  --quarantined $(QUARANTINED) --replayed $(REPLAYED) --forgotten $(FORGOTTEN) $(if $(SEED),--seed $(SEED))
 
