@@ -106,8 +106,10 @@ fn the_picture_of_the_crates_is_what_cargo_builds() {
 #[test]
 fn tests_build_each_crate_with_little_optimisation() {
     let profile = std::fs::read_to_string(root().join("tests/profile.toml")).unwrap();
-    let named: BTreeSet<&str> =
-        profile.lines().filter_map(|line| line.strip_prefix("[profile.release.package.tidegate-")?.strip_suffix(']')).collect();
+    let named: BTreeSet<&str> = profile
+        .lines()
+        .filter_map(|line| line.strip_prefix("[profile.release.package.tidegate-")?.strip_suffix(']'))
+        .collect();
     let crates = crates();
     assert_eq!(named, crates.keys().map(String::as_str).collect(), "tests/profile.toml (left) and crates/ (right)");
 }
