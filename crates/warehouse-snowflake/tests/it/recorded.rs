@@ -183,7 +183,7 @@ fn an_expired_session_is_renewed_and_a_lost_one_logs_in_again() {
 #[test]
 fn a_session_is_renewed_with_the_master_token_and_goes_on() {
     let rig = Ruled::with(|_| {
-        let state = Mutex::new((String::new(), false));
+        let (state, far) = (Mutex::new((String::new(), false)), super::bridge().unwrap().port);
         Box::new(move |request| {
             let mut state = state.lock().unwrap();
             match request.path() {
@@ -194,7 +194,6 @@ fn a_session_is_renewed_with_the_master_token_and_goes_on() {
                     Some(WebReply::json(200, &json!({ "success": true, "data": data })))
                 }
                 "/session/v1/login-request" => {
-                    let far = super::bridge().unwrap().port;
                     let Some(WebReply::Answer(_, body)) = web::forward(request, far) else { panic!() };
                     let mut answer: Value = serde_json::from_slice(&body).unwrap();
                     answer["data"]["masterToken"] = "master".into();
@@ -222,7 +221,7 @@ fn a_session_is_renewed_with_the_master_token_and_goes_on() {
 #[test]
 fn a_statement_that_runs_on_is_asked_for_until_it_ends() {
     let rig = Ruled::with(|_| {
-        let waits = Mutex::new((0, None::<Request>));
+        let (waits, far) = (Mutex::new((0, None::<Request>)), super::bridge().unwrap().port);
         Box::new(move |request| {
             let mut waits = waits.lock().unwrap();
             let running = json!({ "success": false, "code": "333334", "message": null,
@@ -238,7 +237,7 @@ fn a_statement_that_runs_on_is_asked_for_until_it_ends() {
             if waits.0 < 3 {
                 return Some(WebReply::json(200, &running));
             }
-            web::forward(waits.1.as_ref().unwrap(), super::bridge().unwrap().port)
+            web::forward(waits.1.as_ref().unwrap(), far)
         })
     });
     let Some(rig) = rig else { return };

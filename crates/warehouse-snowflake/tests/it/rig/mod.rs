@@ -19,16 +19,19 @@ use tidegate_warehouse_suite::{Act, Cells, OpenedWarehouse, Rig, TableSeen, Tabl
 
 pub mod web;
 
-/// The emulator and the reader: one process for all tests.
+/// The emulator and the reader: a process, which has one core's worth of Python.
 pub struct Bridge {
     pub port: u16,
     pub _child: Child,
     pub pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
+/// That of this thread, so of this test: tests take turns with the two.
 pub fn bridge() -> Result<&'static Bridge, String> {
-    static BRIDGE: OnceLock<Result<Bridge, String>> = OnceLock::new();
-    BRIDGE.get_or_init(Bridge::start).as_ref().map_err(Clone::clone)
+    static BRIDGES: [OnceLock<Result<Bridge, String>>; 2] = [const { OnceLock::new() }; 2];
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % BRIDGES.len());
+    BRIDGES[OWN.with(|own| *own)].get_or_init(Bridge::start).as_ref().map_err(Clone::clone)
 }
 
 impl Bridge {
