@@ -404,6 +404,23 @@ mod tests {
     }
 
     #[test]
+    fn the_entries_of_one_event_are_told_together_as_far_as_they_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("state.db")).unwrap();
+        let of = |offset, scope: &str| Quarantined {
+            stage: QuarantineStage::Destination.as_str(),
+            scope: scope.into(),
+            ..entry(offset, 0)
+        };
+        state.quarantine(&[of(3, "crm"), of(4, "crm"), of(3, "chat")]).unwrap();
+        let scopes = |filter: &EntryFilter| state.scopes_at(Position::new(0, 3), filter).unwrap();
+        assert_eq!(scopes(&EntryFilter::default()), [(1, "crm".to_owned()), (3, "chat".to_owned())]);
+        let chat = super::super::EntryScope { name: "chat".to_owned(), is_sync: true };
+        let of_chat = EntryFilter { scopes: Some(vec![chat]), ..EntryFilter::default() };
+        assert_eq!(scopes(&of_chat), [(3, "chat".to_owned())]);
+    }
+
+    #[test]
     fn what_stops_the_whole_event_of_a_retried_part_keeps_the_part_that_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = State::open(&dir.path().join("state.db")).unwrap();
