@@ -439,11 +439,12 @@ impl ConnectedEngine {
         let names = opened.followers.names.subscribe();
         let keeper = Keeper::new(opened.of_keeper, bounds, door.follow(), has_breach, names);
         let of_retries = (opened.of_retries, opened.log.clone());
-        let retries = EntryRetries::new(of_retries, opened.followers.names.subscribe(), Arc::clone(&api.retries));
+        let (names, sending) = (opened.followers.names.subscribe(), Arc::default());
+        let retries = EntryRetries::new(of_retries, names, Arc::clone(&api.retries), Arc::clone(&sending));
         let of_forgets = (opened.of_forgets, opened.log.clone(), opened.archive.clone());
         let names = opened.followers.names.subscribe();
         let names = (names, Arc::clone(&opened.runtimes));
-        let forgets = ForgetJobs::new(of_forgets, data.clone(), names, Arc::clone(&api.forgets));
+        let forgets = ForgetJobs::new(of_forgets, data.clone(), names, Arc::clone(&api.forgets), sending);
         let (syncs, workers) = opened.syncs;
         let of_retention = (opened.of_retention, opened.log.clone(), opened.archive.clone());
         let retention = RetentionPasses::new(of_retention, opened.followers.workspace.subscribe());

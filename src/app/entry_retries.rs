@@ -3,7 +3,8 @@
 //! A step marks some entries and moves the job in one transaction (`step_retry_job`); then their records are appended, each with a mark
 //! that says which entry it is. After a start everything that is marked is appended again: refining takes the entry out for the first
 //! record, and knows any other for a duplicate. Live events come first: there is a rate, few entries are on their way at once, none is
-//! sent while many live events wait to be refined, and the log has a lane for them.
+//! sent while many live events wait to be refined, and the log has a lane for them. None is sent either while a job that forgets somebody looks
+//! through the log: it would come behind what was looked through, with somebody whom only the record of the entry names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use tidegate_event::{Position, RetryMark, decode, in_partition};
 use tidegate_log::{AppendError, Frames, LogPartitions};
 use tidegate_process::clock;
 use tidegate_state::{BegunRetry, EntryFilter, KeptEntry, KeptOriginal, QuarantineStage, RetryJob, RetryStep, State};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::sleep;
 
-use super::{AppError, entry_originals};
+use super::{AppError, entry_originals, forget_jobs};
 use crate::api::{WorkspaceNames, entry_filter_of};
 
 /// The lane of the log: no source has so many.
@@ -34,6 +35,8 @@ const LIVE_WAITING_MAX: u64 = 2_048;
 const IDLE: Duration = Duration::from_secs(5);
 /// Between two steps at least; until there is room.
 const STEP_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks whether a job that forgets somebody is through the log.
+const FORGETTING_PAUSE: Duration = Duration::from_millis(500);
 /// After a failure.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
 
@@ -43,6 +46,8 @@ pub(super) struct EntryRetries {
     log: LogPartitions,
     names: watch::Receiver<Arc<WorkspaceNames>>,
     wake: Arc<Notify>,
+    /// Held from when entries are read until the log has them.
+    sending: Arc<Mutex<()>>,
     /// Everything that was marked before the start is appended up to this entry; `None` when all is.
     resumed_to: Option<u64>,
 }
@@ -101,14 +106,16 @@ impl EntryRetries {
         (state, log): (State, LogPartitions),
         names: watch::Receiver<Arc<WorkspaceNames>>,
         wake: Arc<Notify>,
+        sending: Arc<Mutex<()>>,
     ) -> Self {
-        Self { state, log, names, wake, resumed_to: Some(0) }
+        Self { state, log, names, wake, sending, resumed_to: Some(0) }
     }
 
     /// Works until `stop` turns true, or the log takes nothing more.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let wake = Arc::clone(&self.wake);
+        let (wake, sending) = (Arc::clone(&self.wake), Arc::clone(&self.sending));
         loop {
+            let sends = sending.lock().await;
             // Off the threads that answer clients.
             let work = move || {
                 let step = self.step().map_err(|error| error.to_string());
@@ -122,6 +129,7 @@ impl EntryRetries {
             });
             let pause = match step {
                 NextStep::Idle => {
+                    drop(sends);
                     tokio::select! {
                         _ = stop.wait_for(|stop| *stop) => return,
                         () = wake.notified() => {}
@@ -143,6 +151,7 @@ impl EntryRetries {
                     pause
                 }
             };
+            drop(sends);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = sleep(pause) => {}
@@ -151,6 +160,9 @@ impl EntryRetries {
     }
 
     fn step(&mut self) -> Result<NextStep, AppError> {
+        if forget_jobs::is_in_log(&self.state)? {
+            return Ok(NextStep::Wait(FORGETTING_PAUSE));
+        }
         if let Some(from) = self.resumed_to {
             return self.resume(from);
         }
@@ -350,5 +362,80 @@ async fn append(log: &LogPartitions, parts: Vec<(u16, Frames)>) -> Result<(), Ap
             Err(AppendError::Overloaded | AppendError::DiskFull) => sleep(FAILED_PAUSE).await,
             appended => return appended,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tidegate_event::EventId;
+    use tidegate_event::subject::SubjectKind;
+    use tidegate_log::{Log, LogSettings, SegmentLog};
+    use tidegate_state::{ClearSubject, NewForgetJob, NewRetryJob, Quarantined};
+
+    use super::*;
+
+    /// An entry that does not name whom its record names, with that record.
+    fn kept_entry(state: &mut State) {
+        let entry = Quarantined {
+            id: EventId::new(Position::new(0, 3), 0),
+            stage: QuarantineStage::Contract.as_str(),
+            scope: "web".to_owned(),
+            code: "schema-violation".to_owned(),
+            message: "no".to_owned(),
+            event: br#"{"type":"track"}"#.to_vec(),
+            at_us: 1,
+            detail: None,
+        };
+        state.quarantine(&[entry]).unwrap();
+        let record = Record {
+            problem: None,
+            route: None,
+            received_at_us: 1,
+            source: "web",
+            ip: "",
+            message_id: "",
+            sent_at: "",
+            context: b"",
+            integrations: b"",
+            event: br#"{"type":"track","event":"Sold","userId":"ann","messageId":"m"}"#,
+        };
+        let (mut shared, mut own) = (Vec::new(), Vec::new());
+        record.write_shared(&mut shared);
+        record.write_own(&mut own);
+        state.keep_originals(&[KeptOriginal { offset: 3, shared, own }]).unwrap();
+    }
+
+    fn sends(retries: &mut EntryRetries) -> bool {
+        (0..3).any(|_| matches!(retries.step().unwrap(), NextStep::Append(..)))
+    }
+
+    #[test]
+    fn no_entry_is_sent_while_somebody_is_looked_for_in_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let mut state = State::open(&path).unwrap();
+        kept_entry(&mut state);
+        let (log, _writer, _) = SegmentLog::open(&dir.path().join("log"), LogSettings::default(), 0, 1).unwrap();
+        let log: Arc<dyn Log> = Arc::new(log);
+        let log = LogPartitions::new(vec![log]);
+        let sources = BTreeSet::from(["web".to_owned()]);
+        let (_names, names) = watch::channel(Arc::new(WorkspaceNames { sources, ..WorkspaceNames::default() }));
+        let own = State::open(&path).unwrap();
+        let mut retries = EntryRetries::new((own, log), names, Arc::default(), Arc::default());
+        let ann = ClearSubject { kind: SubjectKind::User, trait_name: String::new(), value: "ann".to_owned() };
+        let subjects = state.hashed(&[ann]).unwrap();
+        let forget = NewForgetJob { subjects, ..NewForgetJob::default() };
+        let forget = state.begin_forget_job(&forget, &[]).unwrap().unwrap();
+        state.begin_retry_job(&NewRetryJob { filter: "{}".to_owned(), rate: 100, ..NewRetryJob::default() }).unwrap();
+        for progress in ["", r#"{"step":"log"}"#] {
+            state.step_forget_job(forget, progress, None).unwrap();
+            assert!(!sends(&mut retries), "{progress}");
+            assert_eq!(state.retries_under_way().unwrap(), 0);
+        }
+        // It is through: what is left is about nobody whom it forgets.
+        state.step_forget_job(forget, r#"{"step":"tools"}"#, None).unwrap();
+        assert!(sends(&mut retries));
     }
 }

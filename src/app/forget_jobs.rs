@@ -17,7 +17,7 @@ use tidegate_event::record::ErasedRecord;
 use tidegate_log::{Eraser, Erasing, Log, LogEntry, LogError, LogPartitions, partition_dir};
 use tidegate_process::clock;
 use tidegate_state::{ForgetJob, State, SubjectSet};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::sleep;
 
 use super::active_runtimes::ActiveRuntimes;
@@ -53,6 +53,15 @@ pub(super) struct ForgetJobs {
     names: watch::Receiver<Arc<WorkspaceNames>>,
     tools: ToolDeletions,
     wake: Arc<Notify>,
+    /// Held by whoever sends entries of the quarantine on, from when it reads them until the log has them.
+    sending: Arc<Mutex<()>>,
+}
+
+/// Whether a job looks through the log, or is about to: nothing that is here already may come into it behind its back.
+pub(super) fn is_in_log(state: &State) -> Result<bool, AppError> {
+    let Some(job) = state.running_forget_job()? else { return Ok(false) };
+    let report: ForgetReport = serde_json::from_str(&job.progress).unwrap_or_default();
+    Ok(!job.asked.dry_run && matches!(report.step.as_str(), "" | "log"))
 }
 
 /// What is to be done next.
@@ -82,8 +91,9 @@ impl ForgetJobs {
         data: PathBuf,
         (names, runtimes): (watch::Receiver<Arc<WorkspaceNames>>, Arc<ActiveRuntimes>),
         wake: Arc<Notify>,
+        sending: Arc<Mutex<()>>,
     ) -> Self {
-        Self { state, log, archive, data, names, tools: ToolDeletions::new(runtimes), wake }
+        Self { state, log, archive, data, names, tools: ToolDeletions::new(runtimes), wake, sending }
     }
 
     /// Works until `stop` turns true.
@@ -141,16 +151,25 @@ impl ForgetJobs {
         Ok(ForgetStep::Next)
     }
 
-    /// What could come into the log once more while that is looked through, and be behind the job then: entries of the quarantine that are
-    /// retried. Those that are known by their records alone go after the log.
+    /// What names a subject and could go anywhere yet. Whoever sends entries of the quarantine on sees that there is this job, and sends none until
+    /// the log was looked through; what it had in hand is waited for.
     fn first_step(&mut self, subjects: &SubjectSet, report: &mut ForgetReport) -> Result<ForgetStep, AppError> {
+        if self.sending.try_lock().is_err() {
+            return Ok(ForgetStep::Busy);
+        }
+        self.remove_rows(subjects, report)?;
+        "log".clone_into(&mut report.step);
+        Ok(ForgetStep::Next)
+    }
+
+    /// Removes what there is in the state by now.
+    fn remove_rows(&mut self, subjects: &SubjectSet, report: &mut ForgetReport) -> Result<(), AppError> {
         for rows in self.state.forget_rows(subjects, &[], false)? {
             let place = place(report, rows.place);
             place.found += rows.found;
             place.removed += rows.removed;
         }
-        "log".clone_into(&mut report.step);
-        Ok(ForgetStep::Next)
+        Ok(())
     }
 
     /// The next segment of the log.
@@ -163,6 +182,10 @@ impl ForgetJobs {
         let partition = report.partition;
         let found = self.log.iter().find(|(number, _)| *number == partition).map(|(_, log)| Arc::clone(log));
         let Some(log) = found else {
+            // Entries go on from here: none that is known by its record alone, which was erased.
+            if !job.asked.dry_run {
+                self.remove_rows(subjects, report)?;
+            }
             "tools".clone_into(&mut report.step);
             return Ok(ForgetStep::Next);
         };

@@ -65,6 +65,10 @@ pub(super) fn open(workspace: &Workspace, kept: &KeptDocuments) -> Result<Starte
         })?;
     }
     let mut state = State::open(&path)?;
+    if matches!(past, Past::Lost | Past::Older) {
+        // How many jobs there were nobody knows; there was not one a second.
+        state.number_jobs_above(u64::try_from(clock::now_us() / 1_000_000).unwrap_or(0))?;
+    }
     if let Some(old) = &moved {
         let salvaged = state.salvage(old)?;
         tracing::warn!(

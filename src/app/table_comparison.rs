@@ -20,6 +20,7 @@ mod row_stream;
 mod table_walk;
 mod tally;
 
+use tidegate_event::time;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::name;
 use tidegate_warehouse::table::Family;
@@ -108,6 +109,10 @@ pub async fn compare(
         // That nothing is different would be no answer.
         let (key, time) = (request.key.clone(), request.time.clone());
         return Err(ComparisonError::NoTables { key, time });
+    }
+    if report.is_equal() && report.tables.iter().all(|table| table.days.is_empty()) {
+        let [from, to] = [request.range.start, request.range.end].map(time::format);
+        return Err(ComparisonError::NoRows { from, to, key: request.key.clone() });
     }
     Ok(report)
 }

@@ -325,6 +325,12 @@ impl PageRequest {
     }
 }
 
+/// The fields of the place of another page of a list: all by which the list is chosen, and where that page begins.
+pub(super) fn from_there<'f>(chosen: &[(&'f str, &'f str)], there: (&'f str, &'f str)) -> Vec<(&'f str, &'f str)> {
+    let others = chosen.iter().copied().filter(|(name, _)| *name != there.0);
+    others.chain([there]).collect()
+}
+
 fn with_query<'f>(page: &str, fields: impl Iterator<Item = &'f (&'f str, &'f str)>) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     let mut is_empty = true;
@@ -358,7 +364,16 @@ pub(super) fn answered<T: DeserializeOwned>(answer: &Response<Bytes>, place: &st
         return serde_json::from_slice(answer.body()).map_err(unreadable);
     }
     let problem: ProblemDetails = serde_json::from_slice(answer.body()).map_err(unreadable)?;
-    Err(PageRefusal::Problem(Box::new(problem)))
+    Err(PageRefusal::Problem(Box::new(for_people(problem))))
+}
+
+/// What a program is told of a conflict is about a header, which whoever fills in a form has not sent.
+fn for_people(mut problem: ProblemDetails) -> ProblemDetails {
+    if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
+        problem.detail = "somebody has changed it since this page was loaded; nothing was saved".to_owned();
+        problem.fix = "load the page again, look at what is there now, and make your change in that".to_owned();
+    }
+    problem
 }
 
 /// A form that was sent. Whether a page of this server has sent it, the API looks at when the form has it do something.
@@ -425,6 +440,21 @@ mod tests {
     }
 
     #[test]
+    fn another_page_of_a_list_is_chosen_by_all_that_the_list_is_chosen_by() {
+        let chosen = [("event", "Sold"), ("source", "web"), ("since", "2026-01-01T00:00:00Z"), ("until", "")];
+        assert_eq!(
+            from_there(&chosen, ("until", "2026-02-01T00:00:00Z")),
+            [
+                ("event", "Sold"),
+                ("source", "web"),
+                ("since", "2026-01-01T00:00:00Z"),
+                ("until", "2026-02-01T00:00:00Z")
+            ]
+        );
+        assert_eq!(from_there(&chosen[..1], ("from", "7")), [("event", "Sold"), ("from", "7")]);
+    }
+
+    #[test]
     fn only_two_themes_are_known() {
         let theme =
             |cookie: &'static str| theme(&[(header::COOKIE, HeaderValue::from_static(cookie))].into_iter().collect());
@@ -443,5 +473,20 @@ mod tests {
         let refused = answered::<Vec<u64>>(&answer(500, "no JSON"), "/").unwrap_err();
         assert!(matches!(refused, PageRefusal::Problem(problem) if problem.code == "failed"));
         assert_eq!(answered::<Vec<u64>>(&answer(200, "[1]"), "/").unwrap(), [1]);
+    }
+
+    #[test]
+    fn a_conflict_is_told_to_people_without_the_header_of_programs() {
+        let problem = r#"{"type": "about:blank", "title": "Precondition Failed", "status": 412, "detail": "read it again",
+            "code": "conflict", "fix": "send If-Match with its ETag", "problems": []}"#;
+        let answer = Response::builder().status(412).body(Bytes::from_static(problem.as_bytes())).unwrap();
+        let PageRefusal::Problem(told) = answered::<Vec<u64>>(&answer, "/").unwrap_err() else {
+            panic!("a conflict is a problem");
+        };
+        assert!(
+            told.detail.contains("somebody has changed it") && told.fix.contains("load the page again"),
+            "{told:?}"
+        );
+        assert_eq!((told.status, told.code.as_str()), (412, "conflict"));
     }
 }

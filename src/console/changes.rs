@@ -7,16 +7,17 @@ use tidegate_api_types::control::AuditEntries;
 use tidegate_api_types::path;
 use tidegate_event::time;
 
-use super::ask::{PageRefusal, PageRequest};
+use super::ask::{PageRefusal, PageRequest, from_there};
 use super::layout::ConsolePage;
 use super::text::{compact, moment, short};
 
 const LIMIT: &str = "100";
 
 pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> {
-    let (action, result, from) = (request.text("action"), request.text("result"), request.text("from"));
-    let fields = [("limit", LIMIT), ("action", action), ("result", result), ("from", from)];
-    let found: AuditEntries = request.ask(path::AUDIT, &fields).await?;
+    let (action, result) = (request.text("action"), request.text("result"));
+    let chosen = [("action", action), ("result", result)];
+    let page = [&chosen[..], &[("limit", LIMIT), ("from", request.text("from"))]].concat();
+    let found: AuditEntries = request.ask(path::AUDIT, &page).await?;
     let content = html! {
         form.filter method="get" action="/audit" {
             input type="hidden" name="workspace" value=(request.workspace);
@@ -37,7 +38,7 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
             (changes(&found.entries, request.now_us))
         }
         @if let Some(next) = found.next {
-            p { a href=(request.to("/audit", &[("action", action), ("result", result), ("from", &*next.to_string())])) { "Older ones" } }
+            p { a href=(request.to("/audit", &from_there(&chosen, ("from", next.to_string().as_str())))) { "Older ones" } }
         }
     };
     let command = "tidegate audit export".to_owned();

@@ -11,7 +11,7 @@ use tidegate_api_types::quarantine::{
     ShownEntry, ShownRetryJob, TryEntries,
 };
 
-use super::ask::{PageForm, PagePairs, PageRefusal, PageRequest, segment};
+use super::ask::{PageForm, PagePairs, PageRefusal, PageRequest, from_there, segment};
 use super::layout::{ConsolePage, go_to};
 use super::live::quoted;
 use super::text::{amount, compact, moment, pretty, short, visible};
@@ -33,8 +33,7 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
     let (groups, jobs) = (groups(&request, &chosen).await?, jobs(&request).await?);
     let next_place = found.next.map(|next| {
         let next = next.to_string();
-        let fields: Vec<(&str, &str)> = chosen.iter().copied().chain([("from", next.as_str())]).collect();
-        request.to("/quarantine", &fields)
+        request.to("/quarantine", &from_there(&chosen, ("from", next.as_str())))
     });
     let content = html! {
         div #updates data-updates=(request.to("/updates", &[("of", "jobs")])) { (jobs) }

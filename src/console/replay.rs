@@ -89,7 +89,7 @@ fn one(job: &ShownReplay, request: &PageRequest) -> Markup {
         }
         progress max=(all.max(1)) value=(done) aria-label={ "Done of replay " (job.id) } {}
         p.quiet { (short(&job.from)) " to " (short(&job.to)) ": " (amount(job.report.counts.came)) " events meant, " (amount(job.report.counts.sent)) " sent, " (amount(job.report.counts.delivered)) " delivered" }
-        @if let Some(failure) = &job.report.failure { p.problem { bdi { (visible(failure, TEXT_CHARS_MAX)) } } }
+        (failure(job))
         (cancel_form(job, request))
     }
 }
@@ -148,24 +148,49 @@ pub(super) async fn try_out(PageForm { request, fields }: PageForm) -> Result<Re
         tokio::time::sleep(LOOK).await;
         job = request.ask(&path::REPLAY.replace("{id}", &job.id.to_string()), &[]).await?;
     }
-    let counts = &job.report.counts;
-    let left = counts.came.saturating_sub(counts.suppressed + counts.filtered);
     let content = html! {
         @if job.state == "running" {
             p.notice { "It is still counting: " a href=(request.to(&format!("/replay/{}", job.id), &[])) { "replay " (job.id) } " says how far it is." }
         }
-        p { b { (amount(left)) } " events would be handed to the functions of the sync " b { (short(&job.sync)) } ". Nothing was sent." }
+        (counted(&job))
         (details(&job))
         div.actions {
-            form.action method="post" action=(request.to("/replay", &[])) data-confirm="Send these events once more?" {
-                (again(&fields, &FIELDS))
-                button type="submit" { "Send them once more" }
+            @if !is_broken_off(&job) {
+                form.action method="post" action=(request.to("/replay", &[])) data-confirm="Send these events once more?" {
+                    (again(&fields, &FIELDS))
+                    button type="submit" { "Send them once more" }
+                }
             }
             a href=(request.to("/replay", &[])) { "Do not" }
         }
     };
     let line = command(&fields);
     Ok(ConsolePage { title: "What would be sent", at: "/replay", command: line, updates: None, content }.show(&request))
+}
+
+/// Whether a job ended before it was through: what it has counted is not all.
+fn is_broken_off(job: &ShownReplay) -> bool {
+    matches!(job.state.as_str(), "failed" | "cancelled")
+}
+
+/// What a count has found, and what it fails at.
+fn counted(job: &ShownReplay) -> Markup {
+    let counts = &job.report.counts;
+    let left = counts.came.saturating_sub(counts.suppressed + counts.filtered);
+    html! {
+        @if is_broken_off(job) { p.problem role="alert" { "The count has not come to its end: the job is " (short(&job.state)) ". Nothing was sent." } }
+        (failure(job))
+        @if !is_broken_off(job) {
+            p { b { (amount(left)) } " events would be handed to the functions of the sync " b { (short(&job.sync)) } ". Nothing was sent." }
+        }
+    }
+}
+
+/// What a job is failing at, or has failed at.
+fn failure(job: &ShownReplay) -> Markup {
+    html! {
+        @if let Some(failure) = &job.report.failure { p.problem { bdi { (visible(failure, TEXT_CHARS_MAX)) } } }
+    }
 }
 
 /// Sends them.
@@ -275,6 +300,20 @@ pub(super) async fn cancel(Path(id): Path<String>, form: PageForm) -> Result<Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_that_fails_is_shown_with_its_failure_and_without_a_number_of_events() {
+        let report = ReplayReport { failure: Some("<no> such sync".to_owned()), ..ReplayReport::default() };
+        let of =
+            |state: &str| ShownReplay { state: state.to_owned(), report: report.clone(), ..ShownReplay::default() };
+        let failed = counted(&of("failed")).into_string();
+        assert!(failed.contains("the job is failed") && failed.contains("&lt;no&gt; such sync"), "{failed}");
+        assert!(!failed.contains("would be handed") && is_broken_off(&of("failed")), "{failed}");
+        let running = counted(&of("running")).into_string();
+        assert!(running.contains("&lt;no&gt; such sync") && running.contains("would be handed"), "{running}");
+        let done = ShownReplay { state: "done".to_owned(), ..ShownReplay::default() };
+        assert!(!counted(&done).into_string().contains("problem") && !is_broken_off(&done));
+    }
 
     #[test]
     fn a_form_asks_for_what_its_fields_say() {

@@ -10,7 +10,7 @@ use tidegate_api_types::trace::{
 };
 use tidegate_api_types::tried::{TriedMessage, TriedRow};
 
-use super::ask::{PageRefusal, PageRequest};
+use super::ask::{PageRefusal, PageRequest, from_there};
 use super::layout::ConsolePage;
 use super::live::{finder, quoted};
 use super::text::{amount, compact, moment, plain_json, pretty, short, visible};
@@ -26,7 +26,12 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
         (finder(&request))
         @match &found {
             None => { p.quiet { "Say which events: by their id, their user or their name." } }
-            Some(found) => { (traces(found, &request)) }
+            Some(found) => {
+                (traces(found, &request))
+                @if let Some(until) = &found.continue_until {
+                    p { a href=(request.to("/trace", &from_there(&fields, ("until", until.as_str())))) { "Look at what is older" } }
+                }
+            }
         }
     };
     let mut command = "tidegate trace".to_owned();
@@ -67,9 +72,6 @@ fn traces(found: &EventTraces, request: &PageRequest) -> Markup {
         @for record in &found.records { (one(record, request)) }
         @if found.more { p.quiet { "There may be more of them." } }
         @for sentence in &found.not_looked_at { p.quiet { (short(sentence)) } }
-        @if let Some(until) = &found.continue_until {
-            p { a href=(request.to("/trace", &[("user", request.text("user")), ("event", request.text("event")), ("until", until.as_str())])) { "Look at what is older" } }
-        }
     }
 }
 

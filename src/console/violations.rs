@@ -21,6 +21,8 @@ const ROWS_MAX: usize = 50;
 const TEXT_BYTES_MAX: usize = 200;
 /// Stands for what found no room.
 const OTHERS: &str = "(others)";
+/// The rule of a field that no contract declares.
+const UNDECLARED_FIELD: &str = "undeclaredField";
 
 /// The violations of a page.
 pub(super) struct ViolationsView<'v> {
@@ -106,7 +108,7 @@ impl ViolationsView<'_> {
                             tr {
                                 @if !is_of_one_event { td { bdi { (event_name(&one.kind, one.name.as_deref())) } } }
                                 th scope="row" {
-                                    @if one.field.is_empty() { span.quiet { @if one.rule == OTHERS { "others" } @else { "the event" } } }
+                                    @if one.field.is_empty() { span.quiet { @if one.rule == OTHERS { "others" } @else if one.rule == UNDECLARED_FIELD { "fields that you may not see" } @else { "the event" } } }
                                     @else { a href=(self.place(is_week, &[("field", one.field.as_str())], request)) { code { bdi { (short(&one.field)) } } } }
                                 }
                                 td { (short(&one.rule)) }
@@ -220,7 +222,7 @@ fn quarantine_of_field(one: &FieldViolations, found: &ContractViolations, reques
     let code = match one.rule.as_str() {
         "undeclaredEvent" | "undeclaredVersion" => "undeclared-event",
         // Of an event that breaks its schema as well there is another one.
-        "undeclaredField" | OTHERS => "",
+        UNDECLARED_FIELD | OTHERS => "",
         _ => "schema-violation",
     };
     quarantine(&[("source", one.source.as_str()), ("code", code)], (&part_of_reason(one), found), request)

@@ -472,6 +472,30 @@ fn what_cannot_be_compared_is_told_with_a_code_of_its_own_and_without_secrets() 
 }
 
 #[test]
+fn a_time_without_rows_on_either_side_is_not_taken_for_one_without_differences() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = "CREATE TABLE tracks (id TEXT, received_at TIMESTAMP TEXT, note TEXT); \
+        INSERT INTO tracks VALUES ('1', '2026-12-24T10:00:00.000000Z', 'later')";
+    let ours = case(folder.path(), "ours", table);
+    let theirs = case(folder.path(), "theirs", table);
+    let output = compare(&ours, &theirs, &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("nothing was compared: neither side has a row"), "{}", text(&output));
+    let (code, answer) = answered(&compare(&ours, &theirs, &["--json"]));
+    assert_eq!((code, answer.get("equal")), (Some(2), None), "{answer:#}");
+    // Rows without a key are not compared either.
+    let no_key = "INSERT INTO tracks VALUES (NULL, '2026-11-02T10:00:00.000000Z', NULL)";
+    for side in ["ours.db", "theirs.db"] {
+        rusqlite::Connection::open(folder.path().join(side)).unwrap().execute_batch(no_key).unwrap();
+    }
+    assert_eq!(compare(&ours, &theirs, &[]).status.code(), Some(2));
+    // A row on one side is a difference.
+    let one = "INSERT INTO tracks VALUES ('2', '2026-11-02T10:00:00.000000Z', NULL)";
+    rusqlite::Connection::open(folder.path().join("ours.db")).unwrap().execute_batch(one).unwrap();
+    assert_eq!(compare(&ours, &theirs, &[]).status.code(), Some(1));
+}
+
+#[test]
 fn rows_of_two_sdks_are_told_apart_by_an_id_that_both_were_given() {
     let columns = vec![("id", "text"), ("received_at", "instant"), ("context_migration_id", "text"), ("note", "text")];
     let table = |prefix: &str, count: u32| {

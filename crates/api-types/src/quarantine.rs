@@ -179,9 +179,13 @@ pub struct EntryCount {
 /// Events that `tidegate send` could take elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EntriesExported {
-    /// As SDKs send them, with their ids and the times at which they happened.
+    /// As SDKs send them, with their ids and the times at which they happened. An event that has several entries is there once, with the first of
+    /// those that are asked for.
     #[schema(value_type = Vec<BTreeMap<String, Value>>)]
     pub events: Vec<Value>,
+    /// Of each event in turn: the sources and syncs of all its entries that are asked for.
+    #[serde(default)]
+    pub scopes: Vec<Vec<String>>,
     /// Entries that hold no event.
     pub left_out: u64,
     /// Send it as `from` for what follows.

@@ -68,7 +68,7 @@ pub struct ContractViolations {
     pub by_release: Vec<ReleaseViolations>,
     /// Some list has more.
     pub more: bool,
-    /// Who asked may not see the events of some source, or not all of their fields: names that no contract has, and releases, are left out.
+    /// Who asked may not see the events of some source, or not all of their fields: names of events and fields that no contract has, and releases, are left out.
     pub masked: bool,
 }
 
@@ -103,7 +103,8 @@ pub struct FieldViolations {
     #[serde(rename = "type")]
     pub kind: String,
     pub name: Option<String>,
-    /// A JSON pointer with a star for each item of a list; empty for the event as a whole.
+    /// A JSON pointer with a star for each item of a list; empty for the event as a whole, and of `undeclaredField` where names are masked; `(others)`
+    /// for fields that are not declared and found no room.
     pub field: String,
     /// The keyword of the schema that did not hold, or `undeclaredEvent`, `undeclaredVersion`, `undeclaredField`; `(others)` for what found no room.
     pub rule: String,

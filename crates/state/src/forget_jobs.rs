@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tidegate_event::subject::SubjectKind;
 
 use super::subjects::{hex, unhex};
-use super::{ClearSubject, HashedSubject, State, StateError, seal, signed, sum, unsigned};
+use super::{ClearSubject, HashedSubject, State, StateError, job_ids, seal, signed, sum, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS forgotten (log_offset INTEGER PRIMARY KEY, job INTEGER NOT NULL);
@@ -157,20 +157,19 @@ impl State {
                 begun = Some(unsigned(id));
                 return Ok(());
             }
-            let sql = "INSERT INTO forget_jobs (at_us, asked_by, subjects, dry_run, state, progress)
-                SELECT ?1, ?2, ?3, ?4, 'running', ''
+            let sql = "INSERT INTO forget_jobs (id, at_us, asked_by, subjects, dry_run, state, progress)
+                SELECT ?6, ?1, ?2, ?3, ?4, 'running', ''
                 WHERE (SELECT count(*) FROM forget_jobs WHERE state = 'running') < ?5";
-            let values = params![job.at_us, job.asked_by, subjects, job.dry_run, JOBS_RUNNING_MAX];
+            let id = job_ids::next(connection, "forget_jobs")?;
+            let values = params![job.at_us, job.asked_by, subjects, job.dry_run, JOBS_RUNNING_MAX, id];
             if connection.prepare_cached(sql)?.execute(values)? == 0 {
                 return Ok(());
             }
-            let id = connection.last_insert_rowid();
             begun = Some(unsigned(id));
             if !people.is_empty() {
                 keep_people(connection, id, people)?;
             }
-            let sql = "DELETE FROM forget_jobs WHERE state <> 'running' AND id <= ?1";
-            connection.execute(sql, [id - JOBS_KEPT]).map(drop)
+            job_ids::forget_ended(connection, ("forget_jobs", "state <> 'running'"), JOBS_KEPT)
         })?;
         Ok(begun)
     }

@@ -30,6 +30,7 @@ mod forget_reasons;
 mod forgetting;
 mod functions;
 mod identity;
+mod job_ids;
 mod key_uses;
 mod message_ids;
 mod migrate;

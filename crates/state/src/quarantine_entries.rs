@@ -184,6 +184,21 @@ impl State {
         found.map_err(self.err("could not read the quarantine"))
     }
 
+    /// The ids of the entries of the event at a position that are like that, and whose each is, oldest first.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn scopes_at(&self, at: Position, filter: &EntryFilter) -> Result<Vec<(u64, String)>, StateError> {
+        let (condition, mut values) = filter.condition(2);
+        values.insert(0, Box::new(signed(at.bits())));
+        let sql = format!("SELECT id, scope FROM quarantine WHERE log_offset = ?1 AND {condition} ORDER BY id");
+        let found = self.connection.prepare(&sql).and_then(|mut find| {
+            let bound = params_from_iter(values.iter().map(|value| &**value));
+            find.query_map(bound, |row| Ok((sum::number(row, 0).map(unsigned)?, sum::text(row, 1)?)))?.collect()
+        });
+        found.map_err(self.err("could not read the quarantine"))
+    }
+
     /// How many entries are like that.
     ///
     /// # Errors

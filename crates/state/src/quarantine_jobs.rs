@@ -10,7 +10,7 @@ use tidegate_event::{Position, RetryMark};
 use super::retried::{self, RetriedEntry};
 use super::retry_outcomes::{self, OUTCOME_REFINED};
 use super::sum::{self, Sum};
-use super::{State, StateError, fate_entries, signed, unsigned};
+use super::{State, StateError, fate_entries, job_ids, signed, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS quarantine_retries (
@@ -180,18 +180,17 @@ impl State {
         let mut begun = None;
         self.in_transaction(true, |connection| {
             let sql =
-                "INSERT INTO quarantine_jobs (at_us, asked_by, filter, rate, state, matched, until_id, at_id, sent,
-                skipped, edited) SELECT ?1, ?2, ?3, ?4, 'running', ?5, last_id, 0, 0, '{}', ?6 FROM quarantine_size
+                "INSERT INTO quarantine_jobs (id, at_us, asked_by, filter, rate, state, matched, until_id, at_id, sent,
+                skipped, edited) SELECT ?8, ?1, ?2, ?3, ?4, 'running', ?5, last_id, 0, 0, '{}', ?6 FROM quarantine_size
                 WHERE (SELECT count(*) FROM quarantine_jobs WHERE state = 'running') < ?7";
             let NewRetryJob { at_us, asked_by, filter, rate, matched, edited } = job;
-            let values = params![at_us, asked_by, filter, rate, signed(*matched), edited, JOBS_RUNNING_MAX];
+            let id = job_ids::next(connection, "quarantine_jobs")?;
+            let values = params![at_us, asked_by, filter, rate, signed(*matched), edited, JOBS_RUNNING_MAX, id];
             if connection.prepare_cached(sql)?.execute(values)? == 0 {
                 return Ok(());
             }
-            let id = connection.last_insert_rowid();
             begun = Some(unsigned(id));
-            let sql = "DELETE FROM quarantine_jobs WHERE state <> 'running' AND id <= ?1";
-            connection.execute(sql, [id - JOBS_KEPT])?;
+            job_ids::forget_ended(connection, ("quarantine_jobs", "state <> 'running'"), JOBS_KEPT)?;
             let sql = "DELETE FROM retry_outcomes WHERE job NOT IN (SELECT id FROM quarantine_jobs)";
             connection.execute(sql, []).map(drop)
         })?;
@@ -401,6 +400,23 @@ mod tests {
         assert_eq!(found.outcomes, r#"{"quarantined":1,"refined":1}"#);
         state.quarantine(&[entry(20, 0)]).unwrap();
         assert_eq!(all(&state), [(3, 20, 0)], "no id comes twice");
+    }
+
+    #[test]
+    fn the_entries_of_one_event_are_told_together_as_far_as_they_are_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("state.db")).unwrap();
+        let of = |offset, scope: &str| Quarantined {
+            stage: QuarantineStage::Destination.as_str(),
+            scope: scope.into(),
+            ..entry(offset, 0)
+        };
+        state.quarantine(&[of(3, "crm"), of(4, "crm"), of(3, "chat")]).unwrap();
+        let scopes = |filter: &EntryFilter| state.scopes_at(Position::new(0, 3), filter).unwrap();
+        assert_eq!(scopes(&EntryFilter::default()), [(1, "crm".to_owned()), (3, "chat".to_owned())]);
+        let chat = super::super::EntryScope { name: "chat".to_owned(), is_sync: true };
+        let of_chat = EntryFilter { scopes: Some(vec![chat]), ..EntryFilter::default() };
+        assert_eq!(scopes(&of_chat), [(3, "chat".to_owned())]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{State, StateError, signed, sum, unsigned};
+use super::{State, StateError, job_ids, signed, sum, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS rebuild_jobs (
@@ -133,18 +133,17 @@ impl State {
                 return Ok(());
             }
             let sql = format!(
-                "INSERT INTO rebuild_jobs (at_us, asked_by, sync, asked, state, progress)
-                SELECT ?1, ?2, ?3, ?4, 'running', '' WHERE (SELECT count(*) FROM rebuild_jobs WHERE {RUNS}) < ?5"
+                "INSERT INTO rebuild_jobs (id, at_us, asked_by, sync, asked, state, progress)
+                SELECT ?6, ?1, ?2, ?3, ?4, 'running', '' WHERE (SELECT count(*) FROM rebuild_jobs WHERE {RUNS}) < ?5"
             );
             let NewRebuildJob { at_us, asked_by, sync, order } = job;
-            let values = params![at_us, asked_by, sync, order, JOBS_RUNNING_MAX];
+            let id = job_ids::next(connection, "rebuild_jobs")?;
+            let values = params![at_us, asked_by, sync, order, JOBS_RUNNING_MAX, id];
             if connection.prepare_cached(&sql)?.execute(values)? == 0 {
                 return Ok(());
             }
-            let id = connection.last_insert_rowid();
             begun = Ok(unsigned(id));
-            let sql = format!("DELETE FROM rebuild_jobs WHERE NOT ({RUNS}) AND id <= ?1");
-            connection.execute(&sql, [id - JOBS_KEPT]).map(drop)
+            job_ids::forget_ended(connection, ("rebuild_jobs", &format!("NOT ({RUNS})")), JOBS_KEPT)
         })?;
         Ok(begun)
     }

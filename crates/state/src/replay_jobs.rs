@@ -7,7 +7,7 @@ use tidegate_event::in_partition;
 use super::forget_jobs::{subjects_of, subjects_text};
 use super::pending::{self, Pending};
 use super::replay_names::{self, IS_OF_REPLAY};
-use super::{HashedSubject, State, StateError, signed, sum, unsigned};
+use super::{HashedSubject, State, StateError, job_ids, signed, sum, unsigned};
 
 pub(super) const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS replay_jobs (
@@ -134,18 +134,17 @@ impl State {
     pub fn begin_replay_job(&mut self, job: &NewReplayJob) -> Result<Option<u64>, StateError> {
         let mut begun = None;
         self.in_transaction(true, |connection| {
-            let sql = "INSERT INTO replay_jobs (at_us, asked_by, sync, asked, subjects, state, progress, abandoned)
-                SELECT ?1, ?2, ?3, ?4, ?5, 'running', '', 0
+            let sql = "INSERT INTO replay_jobs (id, at_us, asked_by, sync, asked, subjects, state, progress, abandoned)
+                SELECT ?7, ?1, ?2, ?3, ?4, ?5, 'running', '', 0
                 WHERE (SELECT count(*) FROM replay_jobs WHERE state = 'running') < ?6";
             let NewReplayJob { at_us, asked_by, sync, order, subjects } = job;
-            let values = params![at_us, asked_by, sync, order, subjects_text(subjects), JOBS_RUNNING_MAX];
+            let id = job_ids::next(connection, "replay_jobs")?;
+            let values = params![at_us, asked_by, sync, order, subjects_text(subjects), JOBS_RUNNING_MAX, id];
             if connection.prepare_cached(sql)?.execute(values)? == 0 {
                 return Ok(());
             }
-            let id = connection.last_insert_rowid();
             begun = Some(unsigned(id));
-            let sql = "DELETE FROM replay_jobs WHERE state <> 'running' AND id <= ?1";
-            connection.execute(sql, [id - JOBS_KEPT])?;
+            job_ids::forget_ended(connection, ("replay_jobs", "state <> 'running'"), JOBS_KEPT)?;
             sweep(connection)
         })?;
         Ok(begun)

@@ -6,7 +6,8 @@
 //!
 //! What holds: each event that breaks its contract counts once without field and rule, and once for each rule that it breaks at a field. An hour of a
 //! source has so many rows and a few more; whatever finds no room among them counts as `(others)`, so that the events of an hour are always all of them.
-//! No value of an event is in any row.
+//! Fields that no contract declares have names that senders choose: they get a part of that room, so that they take it from nothing else, and are told to
+//! nobody who may not see all of an event. No value of an event is in any row.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -41,6 +42,10 @@ const HOURS_A_DAY: i64 = 24;
 const ROWS_MAX: i64 = 1_000;
 /// The same of a log range: each is a row to look for.
 const TALLY_ROWS_MAX: usize = 1_000;
+/// Rows that an hour of a source, and a log range, have for fields that no contract declares; of each event and release those beyond are one.
+const UNDECLARED_FIELDS_MAX: usize = 200;
+/// The rule of such a field; the query below spells it out.
+const UNDECLARED_FIELD: &str = "undeclaredField";
 /// Stands for what found no room, and for names that say who somebody is.
 const OTHERS: &str = "(others)";
 
@@ -61,7 +66,11 @@ pub struct ViolatingEvent<'a> {
 
 /// Counts of a source until they are written.
 #[derive(Debug, Default)]
-pub struct ViolationTally(HashMap<ViolationKey, ViolationCount>);
+pub struct ViolationTally {
+    rows: HashMap<ViolationKey, ViolationCount>,
+    /// Of these, those of fields that are not declared.
+    undeclared_fields: usize,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ViolationKey {
@@ -79,7 +88,23 @@ struct ViolationCount {
     is_declared: bool,
 }
 
+/// What an hour of a source has room for yet.
+struct HourRoom {
+    rows: i64,
+    undeclared_fields: i64,
+}
+
 impl ViolationKey {
+    /// Whether it has the name of a field that no contract declares.
+    fn is_undeclared_field(&self) -> bool {
+        self.rule == UNDECLARED_FIELD && self.field != OTHERS
+    }
+
+    /// Where a field that is not declared is counted when there is no room for its name.
+    fn of_other_fields(&self) -> Self {
+        Self { field: OTHERS.to_owned(), ..self.clone() }
+    }
+
     /// Where it is counted when there is no room for it: whole events apart from what they break.
     fn others(&self) -> Self {
         let others = || OTHERS.to_owned();
@@ -101,10 +126,18 @@ impl ViolationTally {
                 rule: shortened(rule).to_owned(),
                 release: shortened(event.release).to_owned(),
             };
-            let has_room = self.0.len() < TALLY_ROWS_MAX || self.0.contains_key(&key);
+            let is_beyond = key.is_undeclared_field()
+                && self.undeclared_fields >= UNDECLARED_FIELDS_MAX
+                && !self.rows.contains_key(&key);
+            let key = if is_beyond { key.of_other_fields() } else { key };
+            let is_new = !self.rows.contains_key(&key);
             // What is called so says nothing of anybody.
-            let (key, is_declared) = if has_room { (key, event.is_declared) } else { (key.others(), true) };
-            let counted = self.0.entry(key).or_insert(ViolationCount { events: 0, is_declared });
+            let (key, is_declared) = match is_new && self.rows.len() >= TALLY_ROWS_MAX {
+                true => (key.others(), true),
+                false => (key, event.is_declared),
+            };
+            self.undeclared_fields += usize::from(is_new && key.is_undeclared_field());
+            let counted = self.rows.entry(key).or_insert(ViolationCount { events: 0, is_declared });
             counted.events += 1;
             counted.is_declared &= is_declared;
         }
@@ -122,18 +155,24 @@ impl RefineStage<'_> {
 }
 
 fn write(connection: &Connection, source: &str, tally: &ViolationTally) -> rusqlite::Result<()> {
-    let mut rooms: HashMap<i64, i64> = HashMap::new();
-    for (key, count) in &tally.0 {
+    let mut rooms: HashMap<i64, HourRoom> = HashMap::new();
+    for (key, count) in &tally.rows {
         if update(connection, source, (key, *count))? {
             continue;
         }
         let room = match rooms.entry(key.hour) {
             Entry::Occupied(room) => room.into_mut(),
-            Entry::Vacant(place) => place.insert(ROWS_MAX - rows_of(connection, source, key.hour)?),
+            Entry::Vacant(place) => place.insert(room_of(connection, source, key.hour)?),
         };
-        if *room > 0 {
-            *room -= 1;
-            insert(connection, source, (key, *count))?;
+        let is_beyond = key.is_undeclared_field() && room.undeclared_fields <= 0;
+        let key = if is_beyond { key.of_other_fields() } else { key.clone() };
+        if is_beyond && update(connection, source, (&key, *count))? {
+            continue;
+        }
+        if room.rows > 0 {
+            room.rows -= 1;
+            room.undeclared_fields -= i64::from(key.is_undeclared_field());
+            insert(connection, source, (&key, *count))?;
         } else {
             insert(connection, source, (&key.others(), ViolationCount { is_declared: true, ..*count }))?;
         }
@@ -141,9 +180,14 @@ fn write(connection: &Connection, source: &str, tally: &ViolationTally) -> rusql
     Ok(())
 }
 
-fn rows_of(connection: &Connection, source: &str, hour: i64) -> rusqlite::Result<i64> {
-    let sql = "SELECT count(*) FROM violation_hours WHERE hour = ?1 AND source = ?2";
-    connection.prepare_cached(sql)?.query_row(params![hour, source], |row| row.get(0))
+fn room_of(connection: &Connection, source: &str, hour: i64) -> rusqlite::Result<HourRoom> {
+    let sql = "SELECT count(*), count(*) FILTER (WHERE rule = ?3 AND field <> ?4) FROM violation_hours
+        WHERE hour = ?1 AND source = ?2";
+    let undeclared_fields_max = i64::try_from(UNDECLARED_FIELDS_MAX).unwrap_or(i64::MAX);
+    connection.prepare_cached(sql)?.query_row(params![hour, source, UNDECLARED_FIELD, OTHERS], |row| {
+        let (rows, undeclared_fields) = (number(row, 0)?, number(row, 1)?);
+        Ok(HourRoom { rows: ROWS_MAX - rows, undeclared_fields: undeclared_fields_max - undeclared_fields })
+    })
 }
 
 /// False when there is no such row yet.
@@ -235,7 +279,7 @@ pub struct ViolationQuery {
 #[derive(Debug, Clone)]
 pub struct ViolationSource {
     pub source: String,
-    /// Releases, and names of events that stand in no contract, are not told.
+    /// Releases, and names of events and of fields that stand in no contract, are not told.
     pub is_masked: bool,
 }
 
@@ -290,7 +334,8 @@ pub struct ViolatingRelease {
 const FOUND: &str = "WITH
     asked AS (SELECT value ->> 0 AS source, value ->> 1 AS is_masked FROM json_each(?1)),
     seen AS (
-        SELECT hour, source, kind, iif(is_masked AND NOT is_declared, '', name) AS name, field, rule,
+        SELECT hour, source, kind, iif(is_masked AND NOT is_declared, '', name) AS name,
+            iif(is_masked AND rule = 'undeclaredField', '', field) AS field, rule,
             iif(is_masked, '', client_release) AS client_release, events
         FROM violation_hours JOIN asked USING (source) WHERE hour >= ?2 AND hour < ?3
     ),

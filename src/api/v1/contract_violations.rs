@@ -29,7 +29,7 @@ const NO_DOMAIN: &str = "there is no such domain that you may see";
 
 /// How often contracts were broken by the hour or the day, and by which events, fields and releases of clients. An event counts in the hour in which it was
 /// received, under the contract of then; an event that is retried does not count again. Who may not see the events of a source, or not all of their fields,
-/// gets neither releases nor names that no contract has.
+/// gets neither releases nor names of events and fields that no contract has.
 #[utoipa::path(get, path = path::CONTRACT_VIOLATIONS, tag = "contracts", operation_id = "show_contract_violations",
     params(ViolationsQuery), responses((status = 200, body = ContractViolations), ApiRefusal))]
 pub(super) async fn show(

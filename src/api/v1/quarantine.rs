@@ -7,7 +7,7 @@ mod entry;
 mod proposed;
 pub(super) mod retry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::extract::{Request, State};
 use serde_json::json;
@@ -150,10 +150,18 @@ pub(in crate::api::v1) async fn export(
     let read = move || -> Result<EntriesExported, ApiRefusal> {
         let mut exported = EntriesExported::default();
         let (entries, next) = with_originals(&asked, from, most)?;
+        let state = (asked.engine.open_state)().map_err(|error| unreadable(&error))?;
         for (kept, original) in entries {
-            match entry::exported(&kept, original.as_ref(), &asked.masked) {
-                Some(event) => exported.events.push(event),
-                None => exported.left_out += 1,
+            let Some(event) = entry::exported(&kept, original.as_ref(), &asked.masked) else {
+                exported.left_out += 1;
+                continue;
+            };
+            // What several syncs have stopped is one event: whoever takes it elsewhere wants it once.
+            let of_event =
+                state.scopes_at(kept.entry.id.position, &asked.filter).map_err(|error| unreadable(&error))?;
+            if of_event.first().is_none_or(|(first, _)| *first == kept.id) {
+                exported.events.push(event);
+                exported.scopes.push(scopes_of(kept, of_event));
             }
         }
         exported.next = next;
@@ -163,6 +171,12 @@ pub(in crate::api::v1) async fn export(
     let detail = json!({ "events": exported.events.len(), "from": from });
     shared.note_done(&asker, &workspace, ("quarantine_exported", detail)).await?;
     Ok(axum::Json(exported))
+}
+
+/// Whose entries an event has, each once.
+fn scopes_of(kept: KeptEntry, of_event: Vec<(u64, String)>) -> Vec<String> {
+    let others = of_event.into_iter().map(|(_, scope)| scope);
+    others.chain([kept.entry.scope]).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What would become of quarantined events now: with what runs, with an object as it would be, or with what a folder says. Nothing is

@@ -47,6 +47,11 @@ pub enum ComparisonError {
          both sides; look at the schema of each side, at --key and at --time"
     )]
     NoTables { key: String, time: String },
+    #[error(
+        "nothing was compared: neither side has a row of the time from {from} to {to} with a value in the column {key}; name a time with rows, \
+         and look at the schema of each side"
+    )]
+    NoRows { from: String, to: String, key: String },
     #[error("rows of table {table} of {side} do not come in the order of their keys; name another column with --key")]
     Unordered { side: ComparedSide, table: String },
     #[error("--from is not before --to; name a beginning and, after it, an end that is not part of the time")]

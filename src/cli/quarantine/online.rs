@@ -394,14 +394,19 @@ fn by_reason(entries: &BTreeMap<String, u64>) -> String {
 async fn export(which: &SelectionArgs, catalog: &CatalogArgs) -> CommandDone {
     let client = catalog.client()?;
     let (mut from, mut left_out) = (None, 0);
+    let mut of_scopes: BTreeMap<String, u64> = BTreeMap::new();
     loop {
         let page = client.export_quarantine(&which.query(from, PAGE)?).await?;
         page.events.iter().for_each(print_json);
+        page.scopes.into_iter().flatten().for_each(|scope| *of_scopes.entry(scope).or_default() += 1);
         left_out += page.left_out;
         from = page.next;
         if from.is_none() {
             break;
         }
+    }
+    if of_scopes.len() > 1 {
+        eprintln!("each event is there once; they are of {}", by_reason(&of_scopes));
     }
     if left_out > 0 {
         eprintln!("{} entries hold no event and were left out", style::count(left_out));

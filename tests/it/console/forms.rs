@@ -144,6 +144,7 @@ fn a_contract_is_compared_inferred_proposed_and_published() {
         [("do", "publish"), ("schema", strict.as_str()), ("onSchemaViolation", "ALLOW_EVENT"), ("revision", "0")];
     let html = shown(&mut root, at, &good, 412);
     assert!(html.contains("&quot;never&quot;"), "what was written is still there: {html}");
+    assert!(html.contains("somebody has changed it since") && !html.contains("If-Match"), "{html}");
     for (mut somebody, status) in [(vera, 403), (dora, 403)] {
         shown(&mut somebody, at, &good, status);
     }

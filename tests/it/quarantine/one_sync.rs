@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{ended, retried};
 use crate::delivery::{Route, event, ids, send};
@@ -56,4 +56,44 @@ fn what_a_far_side_refused_goes_there_again_and_nowhere_else() {
     let warehouse = route.workspace.warehouse();
     assert_eq!(warehouse.count("bought"), 30, "the warehouse had all of them, and got none again");
     route.workspace.conserves();
+}
+
+#[test]
+fn an_event_that_two_syncs_have_stopped_is_exported_once_and_both_are_named() {
+    let far = Far::new(|received| Act::status(if received.text().contains("\"bad\":true") { 422 } else { 200 }));
+    let route = Route::with(&far, |manifest| manifest["batch"] = json!({"events_max": 50, "age_max": "50 ms"}), "");
+    let crm = std::fs::read_to_string(route.workspace.path().join("destinations/crm.yaml")).unwrap();
+    route.workspace.write("destinations/chat.yaml", &crm);
+    route.workspace.write("syncs/web-to-chat.yaml", "source: web\ndestination: chat\n");
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let events: Vec<_> = (0..20).map(|n| event(&format!("m{n}"), "u", json!({"bad": n % 10 == 3}))).collect();
+    send(&server, &events);
+    until("both syncs have stopped two events", || route.workspace.status()["quarantine"]["events"] == 4);
+    let exported_ids = |page: &Value| -> Vec<String> {
+        let events = page["events"].as_array().unwrap();
+        let mut ids: Vec<String> = events.iter().map(|event| event["messageId"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let whole = admin.get("/api/v1/quarantine/export");
+    assert_eq!(exported_ids(&whole), ["m13", "m3"], "{whole}");
+    let both = json!(["web-to-chat", "web-to-crm"]);
+    assert_eq!(whole["scopes"], json!([both, both]), "{whole}");
+    let one = admin.get("/api/v1/quarantine/export?sync=web-to-chat");
+    assert_eq!(
+        (exported_ids(&one), &one["scopes"][0]),
+        (vec!["m13".to_owned(), "m3".to_owned()], &json!(["web-to-chat"]))
+    );
+    // Page by page it is the same.
+    let (mut paged, mut from) = (Vec::new(), json!(0));
+    while !from.is_null() {
+        let page = admin.get(&format!("/api/v1/quarantine/export?limit=1&from={from}"));
+        paged.extend(exported_ids(&page));
+        from = page["next"].clone();
+    }
+    paged.sort();
+    assert_eq!(paged, ["m13", "m3"]);
+    server.stop();
 }

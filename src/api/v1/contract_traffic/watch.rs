@@ -28,6 +28,7 @@ const NAME_BYTES_MAX: usize = 200;
 
 const UNDECLARED_EVENT: &str = "undeclaredEvent";
 const UNDECLARED_VERSION: &str = "undeclaredVersion";
+const UNDECLARED_FIELD: &str = "undeclaredField";
 /// Stands for the senders for which there is no room.
 const OTHER_SENDERS: &str = "(others)";
 
@@ -202,12 +203,16 @@ impl WatchedTraffic {
         self.omitted += u64::from(omitted);
         let mut found: Vec<(String, String, String)> = Vec::new();
         for finding in findings {
-            let says = match finding.keyword.as_str() {
-                UNDECLARED_EVENT if is_masked => "the event is not declared".to_owned(),
-                UNDECLARED_VERSION if is_masked => "this version of the event is not declared".to_owned(),
-                _ => finding.says,
+            let (place, says) = match finding.keyword.as_str() {
+                UNDECLARED_EVENT if is_masked => (finding.place, "the event is not declared".to_owned()),
+                UNDECLARED_VERSION if is_masked => {
+                    (finding.place, "this version of the event is not declared".to_owned())
+                }
+                // Whoever sends it has chosen its name.
+                UNDECLARED_FIELD if is_masked => (String::new(), "a field is not declared".to_owned()),
+                _ => (finding.place, finding.says),
             };
-            let key = (finding.place, finding.keyword, says);
+            let key = (place, finding.keyword, says);
             // Of the items of a list each may have it.
             if !found.contains(&key) {
                 found.push(key);
@@ -375,5 +380,19 @@ mod tests {
         let text = serde_json::to_string(&shown).unwrap();
         assert!(!text.contains("ann@") && !text.contains("m2") && !text.contains("iOS"), "{text}");
         assert!(text.contains("Sold") && text.contains("/properties/price"), "{text}");
+    }
+
+    #[test]
+    fn a_field_that_is_not_declared_is_named_to_nobody_who_may_not_see_events() {
+        for (is_masked, place) in [(false, "/properties/ann@example.com"), (true, "")] {
+            let mut watch = watch(is_masked);
+            let text = r#"{"type": "track", "event": "Sold", "messageId": "m8", "userId": "u", "properties": {"ann@example.com": 1}}"#;
+            watch.observe(&event(text, 8));
+            let shown = watch.shown("web".to_owned(), Vec::new());
+            let sold = shown.events.iter().find(|one| one.name.as_deref() == Some("Sold")).unwrap();
+            let finding = sold.findings.iter().find(|one| one.keyword == UNDECLARED_FIELD).unwrap();
+            assert_eq!((finding.place.as_str(), finding.events), (place, 1));
+            assert_eq!(serde_json::to_string(sold).unwrap().contains("ann@"), !is_masked);
+        }
     }
 }
