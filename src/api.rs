@@ -210,6 +210,8 @@ pub struct WorkspaceNames {
     pub syncs: BTreeMap<String, Vec<String>>,
     /// Of each sync, its source.
     pub sync_sources: BTreeMap<String, String>,
+    /// Syncs that deliver nothing for now: they are paused, or their destinations are.
+    pub paused_syncs: BTreeSet<String>,
     /// Of each function, the tables that the workspace grants it.
     pub granted: BTreeMap<String, BTreeSet<String>>,
     /// Of each sync, what becomes of an event that goes to its destination once more.

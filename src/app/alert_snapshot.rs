@@ -186,8 +186,9 @@ impl SnapshotParts<'_> {
         Ok(functions)
     }
 
-    /// When the certificates end in files that the workspace names, those of its ports among them; the first of each file.
-    fn certificates(&self) -> BTreeMap<String, i64> {
+    /// When the certificates end in files that the workspace names, those of its ports among them; the first of each file, none where it cannot be
+    /// told.
+    fn certificates(&self) -> BTreeMap<String, Option<i64>> {
         let named = self.workspace.files.keys().filter(|file| {
             let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
             ending.is_some_and(|ending| CERTIFICATES.contains(&&*ending))
@@ -198,10 +199,10 @@ impl SnapshotParts<'_> {
             files.insert(tls.files.certificate.clone());
             files.extend(tls.files.client_ca.clone());
         }
-        let found = files.iter().filter_map(|file| {
-            let certificates = trust::certificates(file).ok()?;
-            let first = certificates.iter().filter_map(|certificate| ends_us(certificate)).min()?;
-            Some((file.strip_prefix(dir).unwrap_or(file).display().to_string(), first))
+        let found = files.iter().map(|file| {
+            let certificates = trust::certificates(file).unwrap_or_default();
+            let first = certificates.iter().filter_map(|certificate| ends_us(certificate)).min();
+            (file.strip_prefix(dir).unwrap_or(file).display().to_string(), first)
         });
         found.collect()
     }

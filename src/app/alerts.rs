@@ -18,10 +18,9 @@ use tidegate_event::time;
 use tidegate_process::clock;
 use tidegate_state::{AlertEvent, AlertMuting, AlertStep, State, StateError, WaitingMessage};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::alert_messages::{AlertSender, sent_to};
+use super::alert_messages::{AlertRepeats, AlertSender, WAITING_MAX, sent_to};
 use super::alert_snapshot::SnapshotParts;
 use super::live::Live;
 use super::running_syncs::WorkerPlaces;
@@ -34,8 +33,6 @@ const LOOK: Duration = Duration::from_secs(15);
 const KEPT_US: i64 = 60_000_000;
 /// How often Alertmanager is told again what fires.
 const REPEATED_US: i64 = 60_000_000;
-/// Messages that are counted for the status.
-const WAITING_MAX: u64 = 10_000;
 
 /// The alerts of one environment.
 pub(super) struct Alerts {
@@ -79,6 +76,7 @@ struct AlertEvaluator {
     memories: Option<BTreeMap<String, AlertMemory>>,
     /// When Alertmanager was told last what fires.
     repeated_us: i64,
+    repeats: AlertRepeats,
 }
 
 /// A rule as it is at a look.
@@ -93,7 +91,8 @@ impl Alerts {
     pub(super) fn new(parts: AlertParts) -> Self {
         let AlertParts { name, states, workspace, running, has_breach, live, places, data, asked } = parts;
         let (state, of_messages) = states;
-        let sender = AlertSender::new(name.clone(), of_messages, workspace.clone());
+        let repeats = AlertRepeats::default();
+        let sender = AlertSender::new(name.clone(), of_messages, workspace.clone(), repeats.clone());
         let AlertEnds { shown, orders } = asked;
         let (memories, repeated_us) = (None, 0);
         let evaluator = AlertEvaluator {
@@ -108,6 +107,7 @@ impl Alerts {
             shown,
             memories,
             repeated_us,
+            repeats,
         };
         Self { evaluator, sender, orders }
     }
@@ -120,7 +120,6 @@ impl Alerts {
         let mut workspace = evaluator.workspace.clone();
         let mut look = interval(between_looks());
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut repeating: Option<JoinHandle<()>> = None;
         loop {
             let mut asked = None;
             tokio::select! {
@@ -141,17 +140,13 @@ impl Alerts {
             }
             // Off the threads that wait.
             let looked = tokio::task::spawn_blocking(move || {
-                let repeated = evaluator.look_or_tell();
-                (evaluator, repeated)
+                evaluator.look_or_tell();
+                evaluator
             });
-            let Ok((back, repeated)) = looked.await else { return };
+            let Ok(back) = looked.await else { return };
             evaluator = back;
             if let Some(done) = asked {
                 let _ = done.send(());
-            }
-            // Those of before are given up by themselves.
-            if !repeated.is_empty() && repeating.as_ref().is_none_or(JoinHandle::is_finished) {
-                repeating = Some(tokio::spawn(repeat(repeated)));
             }
         }
     }
@@ -165,15 +160,6 @@ fn between_looks() -> Duration {
 fn between_repeats() -> i64 {
     fail::fail_point!("alerts_repeated_in_haste", |_| 0);
     REPEATED_US
-}
-
-/// Tells Alertmanager what fires, which otherwise takes it for over.
-async fn repeat(messages: Vec<(AlertChannel, AlertMessage)>) {
-    for (channel, message) in messages {
-        if let Err(error) = deliver(&channel, &message, clock::now_us()).await {
-            tracing::debug!(channel = channel.name, error = %error, "what fires could not be told again");
-        }
-    }
 }
 
 /// Sends a test message to each channel of an alert; none where there is no such alert.
@@ -190,7 +176,8 @@ async fn tested(environment: &str, workspace: &Workspace, alert: &str) -> Option
 async fn tested_channel(channel: &AlertChannel, message: &AlertMessage) -> TestedChannel {
     let begun = Instant::now();
     // Whoever tries it wants to know of everybody who is not told.
-    let error = deliver(channel, message, clock::now_us()).await.unwrap_or_else(|error| Some(error.to_string()));
+    let sent = deliver(channel, message, clock::now_us()).await;
+    let error = sent.map_or_else(|error| Some(error.to_string()), |done| done.missed);
     TestedChannel {
         channel: channel.name.clone(),
         kind: channel.kind.word().to_owned(),
@@ -211,15 +198,13 @@ pub(super) fn rules_of(workspace: &Workspace) -> Vec<AlertRule> {
 }
 
 impl AlertEvaluator {
-    /// A look; what Alertmanager is to be told again.
-    fn look_or_tell(&mut self) -> Vec<(AlertChannel, AlertMessage)> {
-        self.look(clock::now_us()).unwrap_or_else(|error| {
+    fn look_or_tell(&mut self) {
+        if let Err(error) = self.look(clock::now_us()) {
             tracing::warn!(error = %error, "alerts could not be evaluated; it is tried again");
-            Vec::new()
-        })
+        }
     }
 
-    fn look(&mut self, now_us: i64) -> Result<Vec<(AlertChannel, AlertMessage)>, StateError> {
+    fn look(&mut self, now_us: i64) -> Result<(), StateError> {
         let workspace = Arc::clone(&self.workspace.borrow());
         let running = Arc::clone(&self.running.borrow());
         let (mut memories, is_first) = match self.memories.take() {
@@ -250,7 +235,7 @@ impl AlertEvaluator {
             let done = evaluate(&looked.rule, &before, &snapshot, looked.is_muted);
             self.keep(looked, &before, &done)?;
             let mut memory = done.memory;
-            if memory.evaluated_us - before.evaluated_us < KEPT_US && is_alike(&memory, &before) {
+            if memory.evaluated_us - before.evaluated_us < KEPT_US && memory.is_alike(&before) {
                 // As the state has it: the time of the last look there decides when it is written again.
                 memory.evaluated_us = before.evaluated_us.max(0);
             }
@@ -259,9 +244,9 @@ impl AlertEvaluator {
         let waiting = self.state.waiting_alert_messages(WAITING_MAX)?;
         let shown = rules.iter().map(|looked| shown(looked, memories.get(&looked.rule.name), &waiting)).collect();
         self.shown.send_replace(Arc::new(shown));
-        let repeated = self.repeated(&rules, &memories, now_us);
+        self.repeat(&rules, &memories, now_us);
         self.memories = Some(memories);
-        Ok(repeated)
+        Ok(())
     }
 
     /// None before the keeper has looked: an alert that fires does not recover because of a start.
@@ -297,10 +282,14 @@ impl AlertEvaluator {
         let (rule, now_us) = (&looked.rule, done.memory.evaluated_us);
         let is_new = !done.changes.is_empty()
             || !done.told.is_empty()
-            || !is_alike(&done.memory, before)
+            || !done.memory.is_alike(before)
             || (!done.memory.is_blank() && now_us - before.evaluated_us >= KEPT_US);
         if !is_new {
             return Ok(());
+        }
+        if done.changes.iter().chain(&done.told).any(|change| !change.is_firing) {
+            // Before anybody can be told of the recovery.
+            self.repeats.remove(&rule.name);
         }
         let events: Vec<AlertEvent> = done.changes.iter().map(|change| event(&rule.name, change)).collect();
         let changes: Vec<String> = done.told.iter().filter_map(|change| serde_json::to_string(change).ok()).collect();
@@ -327,16 +316,11 @@ impl AlertEvaluator {
         Ok(())
     }
 
-    /// What fires and was told, for Alertmanager, when it is time to say so again. A mute changes nothing of that: what is said no more is over there, and
+    /// Has Alertmanager be told again what fires and was told, when it is time for that. A mute changes nothing of that: what is said no more is over there, and
     /// people would be told of a recovery that is none.
-    fn repeated(
-        &mut self,
-        rules: &[LookedRule],
-        memories: &BTreeMap<String, AlertMemory>,
-        now_us: i64,
-    ) -> Vec<(AlertChannel, AlertMessage)> {
+    fn repeat(&mut self, rules: &[LookedRule], memories: &BTreeMap<String, AlertMemory>, now_us: i64) {
         if now_us.saturating_sub(self.repeated_us) < between_repeats() {
-            return Vec::new();
+            return;
         }
         self.repeated_us = now_us;
         let mut messages = Vec::new();
@@ -365,24 +349,8 @@ impl AlertEvaluator {
             };
             messages.extend(to.map(|channel| (channel.clone(), message.clone())));
         }
-        messages
+        self.repeats.put(messages);
     }
-}
-
-/// Whether two memories say the same, but for when somebody looked and the numbers of what is in order.
-fn is_alike(one: &AlertMemory, other: &AlertMemory) -> bool {
-    let plain = |memory: &AlertMemory| {
-        let mut objects = memory.objects.clone();
-        for object in objects.values_mut() {
-            object.text.clear();
-        }
-        // What says nothing is not kept.
-        objects.retain(|_, one| {
-            one.phase != AlertPhase::Ok || one.is_told || !one.marks.is_empty() || one.moved.is_some()
-        });
-        objects
-    };
-    plain(one) == plain(other)
 }
 
 fn event(alert: &str, change: &AlertChange) -> AlertEvent {

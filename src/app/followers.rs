@@ -67,6 +67,7 @@ pub(super) fn names(workspace: &Workspace) -> WorkspaceNames {
         functions: workspace.functions.keys().cloned().collect(),
         syncs: active_runtimes::used(workspace),
         sync_sources: workspace.syncs.iter().map(|(name, sync)| (name.clone(), sync.source.0.clone())).collect(),
+        paused_syncs: workspace.syncs.keys().filter(|name| workspace.is_sync_paused(name)).cloned().collect(),
         granted: granted_tables::granted(workspace),
         repeats: workspace.syncs.iter().map(|(name, sync)| (name.clone(), repeats(workspace, sync))).collect(),
         consents: workspace.syncs.iter().filter_map(|(name, sync)| Some((name.clone(), consent(sync)?))).collect(),

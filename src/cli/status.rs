@@ -209,7 +209,7 @@ impl ShownEnvironment<'_> {
         let names = destinations.iter().map(|charge| &charge.function);
         let of_destinations = live(names, PluginKind::Destinations, &store);
         let mut health = StatusHealth::default();
-        health.add_syncs(&reports);
+        health.add_syncs(&reports, configuration.as_ref());
         health.add_functions(&functions, &of_functions);
         health.add_destinations(&destinations, &of_destinations);
         health.add_data(&damage, &breaches);
@@ -539,7 +539,8 @@ fn print_tables(
     }
     println!("{table}");
     for (report, _) in reports {
-        if let Some(failure) = &report.failure {
+        let is_paused = configuration.is_some_and(|configuration| configuration.is_sync_paused(&report.sync));
+        if let Some(failure) = report.failure.as_ref().filter(|_| !is_paused) {
             println!("{} sync {}: {}", style::bold("failing:"), report.sync, style::plain(failure, 500));
         }
         for notice in &report.notices {

@@ -388,7 +388,7 @@ async fn how(request: &PageRequest, object: &ShownObject, users: &[ObjectName]) 
 fn progress(sync: &SyncActivity, request: &PageRequest) -> Markup {
     html! {
         dl.of-record {
-            div { dt { "State" } dd { @if sync.failing { span.badge.bad { "failing" } } @else { span.badge.good { "delivers" } } } }
+            div { dt { "State" } dd { @if sync.failing { span.badge.bad { "failing" } } @else if sync.paused { span.badge.bad { "paused" } } @else { span.badge.good { "delivers" } } } }
             div { dt { "Last delivery" } dd { (moment_or(sync.delivered_at.as_deref(), "none yet", request.now_us)) } }
             div { dt { "Waiting in the log" } dd { (amount(sync.waiting)) } }
             div { dt { "Waiting for another try" } dd { (amount(sync.pending)) @if let Some(since) = &sync.pending_since { ", since " (moment(since, request.now_us)) } } }

@@ -81,6 +81,7 @@ pub(super) fn sync_state(object: &ShownObject, activity: Option<&SyncActivity>) 
     html! {
         @match activity {
             Some(activity) if activity.failing => { span.badge.bad { "failing" } }
+            Some(activity) if activity.paused && !object.paused && object.spec["paused"] != true => { span.badge.bad { "paused with its destination" } }
             None if !object.paused => { span.badge { "does not run here" } }
             _ => { (state(object)) }
         }

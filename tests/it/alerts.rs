@@ -6,8 +6,9 @@ mod mail;
 mod managed;
 mod parts;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -220,6 +221,81 @@ fn alertmanager_hears_while_an_alert_is_muted_that_it_still_fires() {
     // What is said no more ends there by itself, and people would hear of a recovery. One may have been on its way.
     until("it is said again", || to(&people, "/am").len() > known + 2);
     assert_eq!(one(&admin, "crm")["state"], "muted");
+    server.stop();
+}
+
+#[test]
+fn what_alertmanager_hears_last_of_an_alert_that_has_recovered_is_that_it_has() {
+    // Whether repeats are answered late, and whether somebody was told of the recovery.
+    let heard = Arc::new((Mutex::new((false, false)), Condvar::new()));
+    let (told, is_resolved) = (Arc::clone(&heard), |received: &Received| {
+        let ends = received.json()[0]["endsAt"].as_str().unwrap().to_owned();
+        ends < jiff::Timestamp::now().to_string()
+    });
+    let far = Far::new(move |received| {
+        let (state, changed) = &*told;
+        let mut state = state.lock().unwrap();
+        if is_resolved(received) {
+            state.1 = true;
+            changed.notify_all();
+        } else if state.0 {
+            // Longer than it takes to recover: the recovery comes meanwhile, unless it waits.
+            drop(changed.wait_timeout_while(state, Duration::from_secs(5), |state| !state.1).unwrap());
+        }
+        Act::status(200)
+    });
+    let (route, is_away) = breakable();
+    let text = format!(
+        "condition: sync_failing\nnotify:\n  prometheus: {{alertmanager: \"{}/am\", allow_private_hosts: [127.0.0.1]}}",
+        far.origin()
+    );
+    alert(&route.workspace, "crm", &text);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve_with(&["alerts_in_haste=return", "alerts_repeated_in_haste=return"]);
+    let admin = Admin::new(&server, &token);
+    is_away.store(true, Ordering::Relaxed);
+    send(&server, &[event("one", "u", json!({}))]);
+    until("it is told", || events(&admin, "crm").contains(&"told".to_owned()));
+    heard.0.lock().unwrap().0 = true;
+    is_away.store(false, Ordering::Relaxed);
+    until("both are told", || events(&admin, "crm").iter().filter(|what| *what == "told").count() == 2);
+    // Another look says nothing of it any more.
+    assert_eq!(admin.post("/api/v1/alerts/crm/unmute", &json!({})).status, 200);
+    server.stop();
+    let all = to(&far, "/am");
+    assert!(
+        all.len() > 2 && all.last().is_some_and(is_resolved),
+        "{:#?}",
+        all.iter().map(Received::json).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_receiver_whose_mail_is_not_taken_for_now_gets_it_later_in_order_and_nobody_gets_it_twice() {
+    let mail = MailDouble::new();
+    mail.is_full.store(true, Ordering::Relaxed);
+    let (route, is_away) = breakable();
+    let text = format!(
+        "condition: sync_failing\nnotify:\n  mail: {{email: [ops@example.com, full@example.com], from: tide@example.com, host: 127.0.0.1, \
+         port: {}, tls: none, allow_private_hosts: [127.0.0.1]}}",
+        mail.port
+    );
+    alert(&route.workspace, "crm", &text);
+    let token = route.workspace.admin_token();
+    let server = route.workspace.serve_with(HASTE);
+    let admin = Admin::new(&server, &token);
+    is_away.store(true, Ordering::Relaxed);
+    send(&server, &[event("one", "u", json!({}))]);
+    until("one of them is told", || events(&admin, "crm").contains(&"told".to_owned()));
+    assert_eq!((mail.mails_to("ops@example.com").len(), mail.mails_to("full@example.com").len()), (1, 0));
+    mail.is_full.store(false, Ordering::Relaxed);
+    is_away.store(false, Ordering::Relaxed);
+    until("everything is told", || events(&admin, "crm").iter().filter(|what| *what == "told").count() == 4);
+    for receiver in ["ops@example.com", "full@example.com"] {
+        let mails = mail.mails_to(receiver);
+        let first: Vec<&str> = mails.iter().map(|text| text.split_once(' ').unwrap().0).collect();
+        assert_eq!(first, ["FIRING", "RECOVERED"], "{receiver}");
+    }
     server.stop();
 }
 

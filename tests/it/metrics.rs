@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::delivery::{self, Route};
+use crate::support::admin::Admin;
 use crate::support::far::{Act, Far};
 use crate::support::waiting::seldom;
 use crate::support::{Reply, Server, Workspace, basic, request, run};
@@ -217,6 +218,46 @@ fn status_exits_with_1_while_something_fails_and_with_0_when_all_is_well() {
     assert!(found[&*format!("tidegate_sync_failures_total{{{sync}}}")] >= 1.0, "{text}");
     assert_eq!(found[&*format!("tidegate_sync_lag_records{{{sync},partition=\"0\"}}")], 1.0, "{text}");
     assert!(found[&*format!("tidegate_sync_oldest_undelivered_seconds{{{sync}}}")] > 0.0, "{text}");
+    server.stop();
+}
+
+#[test]
+fn a_sync_that_is_paused_does_not_fail_until_it_goes_on() {
+    let workspace = workspace();
+    workspace
+        .write("destinations/away.yaml", "kind: postgres\nurl: postgres://me:hush@127.0.0.1:1/db\nsslmode: disable\n");
+    workspace.write("syncs/web-to-away.yaml", "source: web\ndestination: away\n");
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    assert_eq!(server.batch(&[json!({"type": "page", "messageId": "a"})]).status, 200);
+    let failing = "tidegate_sync_failing{environment=\"default\",sync=\"web-to-away\"}";
+    let shows = |wanted: Value| {
+        seldom("it is shown so", || {
+            let activity = admin.get("/api/v1/activity");
+            let sync = activity["syncs"].as_array().unwrap().iter().find(|sync| sync["sync"] == "web-to-away").unwrap();
+            let shown = json!({"failing": sync["failing"], "paused": sync["paused"]});
+            if shown == wanted { Ok(()) } else { Err(shown.to_string()) }
+        });
+    };
+    let changed = |path: &str| {
+        let reply = admin.ask("POST", path, b"");
+        // 202 where a worker is still on its way to its end.
+        assert!(matches!(reply.status, 200 | 202), "{path}: {}", reply.text());
+    };
+    wait_for(&server, &[(failing, 1.0)]);
+    for object in ["sync/web-to-away", "destination/away"] {
+        changed(&format!("/api/v1/objects/{object}/pause"));
+        wait_for(&server, &[(failing, 0.0)]);
+        shows(json!({"failing": false, "paused": true}));
+        seldom("all is well", || {
+            let health = workspace.status()["health"].clone();
+            if health["well"] == true { Ok(()) } else { Err(health.to_string()) }
+        });
+        changed(&format!("/api/v1/objects/{object}/resume"));
+        wait_for(&server, &[(failing, 1.0)]);
+        shows(json!({"failing": true, "paused": false}));
+    }
     server.stop();
 }
 

@@ -31,9 +31,12 @@ pub fn evaluate(rule: &AlertRule, memory: &AlertMemory, snapshot: &AlertSnapshot
     let mut before = if is_gap { memory.shifted(passed_us, now_us) } else { memory.clone() };
     let memory = AlertMemory { evaluated_us: now_us, ..AlertMemory::default() };
     let mut evaluated = EvaluatedAlert { memory, ..EvaluatedAlert::default() };
-    let objects = reading::objects(&rule.condition, snapshot);
+    let objects = reading::objects(&rule.condition, snapshot, &before.objects);
     for object in objects.into_iter().take(OBJECTS_MAX) {
         let mut one = before.objects.remove(&object).unwrap_or_default();
+        if let Some(source) = reading::source_by_hours(&rule.condition, &object, snapshot) {
+            one.note_hours(now_us, (before.evaluated_us, is_gap), source.is_paused);
+        }
         let found = reading::read(&rule.condition, &object, snapshot, &mut one);
         evaluated.step(rule, (object, one), (&found, now_us, is_muted));
     }
@@ -104,11 +107,13 @@ impl ObjectMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::rule::AlertCondition;
-    use crate::snapshot::SyncSeen;
+    use crate::snapshot::{SourceSeen, SyncSeen};
 
     const SECOND_US: i64 = 1_000_000;
 
@@ -191,6 +196,79 @@ mod tests {
         assert_eq!((muted.changes.len(), muted.told.len()), (1, 0));
         assert_eq!(evaluate(&rule, &muted.memory, &look(2, Some(true)), false).told.len(), 1);
         assert!(evaluate(&rule, &muted.memory, &look(2, Some(false)), false).told.is_empty());
+    }
+
+    /// A look at a source that has had a thousand events in each hour but for these.
+    fn look_at_hours(at_s: i64, is_paused: bool, others: &[(i64, u64)]) -> AlertSnapshot {
+        let at_us = at_s * SECOND_US;
+        let mut hours: BTreeMap<i64, u64> =
+            AlertSnapshot::hours_needed(at_us).into_iter().map(|hour| (hour, 1_000)).collect();
+        hours.extend(others.iter().copied());
+        let source = SourceSeen { hours, first_hour: Some(0), is_paused, ..SourceSeen::default() };
+        AlertSnapshot { at_us, sources: BTreeMap::from([("web".to_owned(), source)]), ..AlertSnapshot::default() }
+    }
+
+    fn drop_rule() -> AlertRule {
+        let condition = AlertCondition::VolumeDrop { source: None, percent: 50, events_min: 100 };
+        AlertRule { recover_us: 0, ..AlertRule::new("a", condition) }
+    }
+
+    #[test]
+    fn an_hour_in_which_a_source_was_paused_or_nobody_looked_is_no_drop() {
+        let (rule, hour_s) = (drop_rule(), 3_600);
+        let begin_s = 10_000 * hour_s + 600;
+        let none = [(10_000, 0), (10_001, 0), (10_002, 0), (10_003, 0)];
+        let fires = |done: &EvaluatedAlert| done.memory.objects["source web"].phase.fires();
+        // The server did not run from 10,000 to 10,002.
+        let mut done = evaluate(&rule, &AlertMemory::default(), &look_at_hours(begin_s, false, &none), false);
+        for at_s in (begin_s + 2 * hour_s..begin_s + 4 * hour_s).step_by(120) {
+            done = evaluate(&rule, &done.memory, &look_at_hours(at_s, false, &none), false);
+            let hour = AlertSnapshot::whole_hour(at_s * SECOND_US);
+            assert_eq!(fires(&done), hour == 10_003, "{hour}");
+        }
+        // It was paused for a minute of 10,000.
+        let mut done = evaluate(&rule, &AlertMemory::default(), &look_at_hours(begin_s, false, &none), false);
+        for at_s in (begin_s + 60..begin_s + 2 * hour_s).step_by(60) {
+            done = evaluate(&rule, &done.memory, &look_at_hours(at_s, at_s == begin_s + 60, &none), false);
+            let hour = AlertSnapshot::whole_hour(at_s * SECOND_US);
+            assert_eq!(fires(&done), hour == 10_001, "{hour}");
+        }
+    }
+
+    #[test]
+    fn an_hour_in_which_nobody_looked_says_nothing_of_what_is_usual_weeks_later() {
+        let (rule, hour_s) = (drop_rule(), 3_600);
+        let earlier_s = 10_000 * hour_s + 600;
+        let first = evaluate(&rule, &AlertMemory::default(), &look_at_hours(earlier_s, false, &[]), false);
+        let mut memory =
+            evaluate(&rule, &first.memory, &look_at_hours(earlier_s + 2 * hour_s, false, &[]), false).memory;
+        // By the missed hour, and another one that was empty, 500 would be usual.
+        let others = [(10_001, 0), (10_001 - 168, 0), (10_001 + 168, 300)];
+        let at_s = earlier_s + (2 + 168) * hour_s;
+        memory.evaluated_us = (at_s - 60) * SECOND_US;
+        let done = evaluate(&rule, &memory, &look_at_hours(at_s, false, &others), false);
+        assert_eq!(done.told.len(), 1, "{:?}", done.memory);
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_any_more_stays_how_it_was_and_a_file_without_any_is_none() {
+        let condition = AlertCondition::certificate(Some(100 * SECOND_US));
+        let rule = AlertRule { recover_us: 0, ..AlertRule::new("a", condition) };
+        let look = |at_s: i64, files: &[(&str, Option<i64>)]| AlertSnapshot {
+            at_us: at_s * SECOND_US,
+            certificates: files.iter().map(|(file, ends_us)| ((*file).to_owned(), *ends_us)).collect(),
+            ..AlertSnapshot::default()
+        };
+        let soon = look(1, &[("a.pem", Some(50 * SECOND_US)), ("key.pem", None)]);
+        let fired = evaluate(&rule, &AlertMemory::default(), &soon, false);
+        assert_eq!((fired.told.len(), fired.memory.objects.len()), (1, 1));
+        let unread = evaluate(&rule, &fired.memory, &look(2, &[("a.pem", None), ("key.pem", None)]), false);
+        assert!(unread.told.is_empty() && unread.changes.is_empty(), "{unread:?}");
+        assert_eq!(unread.memory.objects, fired.memory.objects);
+        let renewed = evaluate(&rule, &unread.memory, &look(3, &[("a.pem", Some(500 * SECOND_US))]), false);
+        assert_eq!(renewed.told.iter().map(|change| change.is_firing).collect::<Vec<bool>>(), [false]);
+        let gone = evaluate(&rule, &unread.memory, &look(3, &[]), false);
+        assert_eq!(gone.told.len(), 1, "a file that nobody names any more recovers");
     }
 
     proptest! {

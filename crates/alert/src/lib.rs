@@ -27,9 +27,9 @@ mod wire;
 
 pub use certificate::ends_us;
 pub use channel::{AlertChannel, AlertEmail, ChannelKind, SmtpTls};
-pub use delivery::{UndeliveredMessage, deliver};
+pub use delivery::{DeliveredMessage, UndeliveredMessage, deliver};
 pub use evaluate::{EvaluatedAlert, evaluate};
-pub use memory::{AlertMemory, AlertPhase, CountMark, ObjectMemory};
+pub use memory::{AlertMemory, AlertPhase, CountMark, MissedHours, ObjectMemory};
 pub use message::{AlertChange, AlertMessage, advice};
 pub use rule::{AlertCondition, AlertRule, AlertSeverity, ShareBound, default_rules};
 pub use snapshot::{AlertSnapshot, DiskSeen, FunctionSeen, SourceSeen, SyncSeen};

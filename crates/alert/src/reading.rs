@@ -30,8 +30,12 @@ impl AlertReading {
     }
 }
 
-/// What a condition is about.
-pub(crate) fn objects(condition: &AlertCondition, snapshot: &AlertSnapshot) -> BTreeSet<String> {
+/// What a condition is about. `known` are the objects that it was about before.
+pub(crate) fn objects(
+    condition: &AlertCondition,
+    snapshot: &AlertSnapshot,
+    known: &BTreeMap<String, ObjectMemory>,
+) -> BTreeSet<String> {
     fn named<T>(kind: &str, one: Option<&String>, all: &BTreeMap<String, T>) -> BTreeSet<String> {
         let names = all.keys().filter(|name| one.is_none_or(|one| one == *name));
         names.map(|name| format!("{kind} {name}")).collect()
@@ -51,12 +55,28 @@ pub(crate) fn objects(condition: &AlertCondition, snapshot: &AlertSnapshot) -> B
             named("destination", destination.as_ref(), &all)
         }
         AlertCondition::Certificate { .. } => {
-            snapshot.certificates.keys().map(|file| format!("certificate {file}")).collect()
+            // A file that has never had a certificate is none of one; one that cannot be read any more stays how it was.
+            let files = snapshot.certificates.iter().map(|(file, ends_us)| (format!("certificate {file}"), ends_us));
+            let watched = files.filter(|(object, ends_us)| ends_us.is_some() || known.contains_key(object));
+            watched.map(|(object, _)| object).collect()
         }
         AlertCondition::QuarantineGrowth { .. } => BTreeSet::from([THE_QUARANTINE.to_owned()]),
         AlertCondition::Disk { .. } => BTreeSet::from([THE_DISK.to_owned()]),
         AlertCondition::Conservation => BTreeSet::from([ALL_EVENTS.to_owned()]),
     }
+}
+
+/// The source of an object, where a condition looks at what comes in an hour.
+pub(crate) fn source_by_hours<'s>(
+    condition: &AlertCondition,
+    object: &str,
+    snapshot: &'s AlertSnapshot,
+) -> Option<&'s SourceSeen> {
+    let is_by_hours = matches!(
+        condition,
+        AlertCondition::VolumeDrop { .. } | AlertCondition::VolumeSpike { .. } | AlertCondition::SourceSilent { .. }
+    );
+    snapshot.sources.get(object.strip_prefix("source ").filter(|_| is_by_hours)?)
 }
 
 /// Reads a condition for one of its objects; what has to be remembered for that is in `memory`.
@@ -72,10 +92,12 @@ pub(crate) fn read(
     let now_us = snapshot.at_us;
     match condition {
         AlertCondition::VolumeDrop { percent, events_min, .. } => {
-            source().map_or_else(AlertReading::unknown, |source| dropped(source, now_us, (*percent, *events_min)))
+            let Some(source) = source() else { return AlertReading::unknown() };
+            dropped(source, now_us, (*percent, *events_min, &*memory))
         }
         AlertCondition::VolumeSpike { percent, events_min, .. } => {
-            source().map_or_else(AlertReading::unknown, |source| spiked(source, now_us, (*percent, *events_min)))
+            let Some(source) = source() else { return AlertReading::unknown() };
+            spiked(source, now_us, (*percent, *events_min, &*memory))
         }
         AlertCondition::SourceSilent { window_us, .. } => {
             let Some(source) = source() else { return AlertReading::unknown() };
@@ -122,7 +144,7 @@ pub(crate) fn read(
             AlertReading::of(free < u128::from(*percent), text)
         }
         AlertCondition::Certificate { left_us } => {
-            let Some(ends_us) = snapshot.certificates.get(name) else { return AlertReading::unknown() };
+            let Some(Some(ends_us)) = snapshot.certificates.get(name) else { return AlertReading::unknown() };
             let left = ends_us.saturating_sub(now_us);
             let text = if left < 0 {
                 format!("it ended at {}", instant(*ends_us))
@@ -147,19 +169,27 @@ fn over(share: ShareBound, (part, all): (u64, u64), what: &str) -> AlertReading 
     AlertReading::of(all >= events_min.max(1) && is_over, text)
 }
 
-/// What is usual for an hour: the median of the same hours of earlier weeks in which the source had begun.
-fn usual(source: &SourceSeen, hour: i64) -> Option<u64> {
-    let first = source.first_hour?;
-    let hours = AlertSnapshot::same_hours(hour).filter(|hour| *hour >= first);
-    let mut counts: Vec<u64> = hours.map(|hour| source.hours.get(&hour).copied().unwrap_or(0)).collect();
+/// What came in the same hours of earlier weeks, as far as the source had begun and could have events then.
+fn earlier(source: &SourceSeen, hour: i64, memory: &ObjectMemory) -> Vec<u64> {
+    let Some(first) = source.first_hour else { return Vec::new() };
+    let hours = AlertSnapshot::same_hours(hour).filter(|hour| *hour >= first && !memory.has_missed(*hour));
+    hours.map(|hour| source.hours.get(&hour).copied().unwrap_or(0)).collect()
+}
+
+/// What is usual for an hour: the median of the same hours of earlier weeks.
+fn usual(source: &SourceSeen, hour: i64, memory: &ObjectMemory) -> Option<u64> {
+    let mut counts = earlier(source, hour, memory);
     counts.sort_unstable();
     let (low, high) = (counts.get(counts.len().checked_sub(1)? / 2)?, counts.get(counts.len() / 2)?);
     Some(low / 2 + high / 2 + (low % 2 + high % 2) / 2)
 }
 
-fn dropped(source: &SourceSeen, now_us: i64, (percent, events_min): (u64, u64)) -> AlertReading {
+fn dropped(source: &SourceSeen, now_us: i64, (percent, events_min, memory): (u64, u64, &ObjectMemory)) -> AlertReading {
     let hour = AlertSnapshot::whole_hour(now_us);
-    let Some(usual) = usual(source, hour).filter(|usual| *usual >= events_min.max(1)) else {
+    if memory.has_missed(hour) && !source.is_paused {
+        return AlertReading::unknown();
+    }
+    let Some(usual) = usual(source, hour, memory).filter(|usual| *usual >= events_min.max(1)) else {
         return AlertReading::of(false, "too little is known of earlier weeks".to_owned());
     };
     let came = source.hours.get(&hour).copied().unwrap_or(0);
@@ -171,10 +201,10 @@ fn dropped(source: &SourceSeen, now_us: i64, (percent, events_min): (u64, u64)) 
     AlertReading::of(is_low && !source.is_paused, text)
 }
 
-fn spiked(source: &SourceSeen, now_us: i64, (percent, events_min): (u64, u64)) -> AlertReading {
+fn spiked(source: &SourceSeen, now_us: i64, (percent, events_min, memory): (u64, u64, &ObjectMemory)) -> AlertReading {
     let mut known = None;
     for hour in [AlertSnapshot::hour(now_us), AlertSnapshot::whole_hour(now_us)] {
-        let Some(usual) = usual(source, hour) else { continue };
+        let Some(usual) = usual(source, hour, memory) else { continue };
         let came = source.hours.get(&hour).copied().unwrap_or(0);
         let is_high = came >= events_min && u128::from(came) * 100 > u128::from(usual.max(1)) * u128::from(percent);
         let text = format!(
@@ -192,9 +222,8 @@ fn spiked(source: &SourceSeen, now_us: i64, (percent, events_min): (u64, u64)) -
 fn silent(source: &SourceSeen, now_us: i64, (window_us, memory): (i64, &mut ObjectMemory)) -> AlertReading {
     // A source that has never had events at this time of the week may be silent.
     let hour = AlertSnapshot::hour(now_us);
-    let known: Vec<i64> =
-        AlertSnapshot::same_hours(hour).filter(|hour| source.first_hour.is_some_and(|first| *hour >= first)).collect();
-    let is_usual = !known.is_empty() && known.iter().all(|hour| source.hours.get(hour).copied().unwrap_or(0) == 0);
+    let counts = earlier(source, hour, memory);
+    let is_usual = !counts.is_empty() && counts.iter().all(|count| *count == 0);
     // Such a time counts for nothing afterwards either: else it would be silent for too long with the first minute of the day.
     let since_us = memory.same_since(source.accepted, now_us, is_usual || source.is_paused);
     let quiet_us = now_us.saturating_sub(since_us);
@@ -243,7 +272,8 @@ mod tests {
 
     #[test]
     fn what_is_usual_is_the_median_of_the_same_hours_of_earlier_weeks() {
-        let usual = |weeks: &[u64]| usual(&source(weeks, 0, 10_000), 10_000);
+        let memory = ObjectMemory::default();
+        let usual = |weeks: &[u64]| usual(&source(weeks, 0, 10_000), 10_000, &memory);
         assert_eq!(usual(&[]), None);
         assert_eq!([usual(&[7]), usual(&[4, 8]), usual(&[1, 900, 100])], [Some(7), Some(6), Some(100)]);
         assert_eq!(usual(&[1, 100, 101, 900]), Some(100));
@@ -254,10 +284,11 @@ mod tests {
         let now_us = 10_001 * HOUR_US + HOUR_US / 2;
         let hour = AlertSnapshot::whole_hour(now_us);
         assert_eq!(hour, 10_000);
-        let holds = |weeks: &[u64], came| dropped(&source(weeks, came, hour), now_us, (50, 100)).holds;
+        let memory = ObjectMemory::default();
+        let holds = |weeks: &[u64], came| dropped(&source(weeks, came, hour), now_us, (50, 100, &memory)).holds;
         assert_eq!([holds(&[1_000; 4], 499), holds(&[1_000; 4], 500)], [Some(true), Some(false)]);
         assert_eq!([holds(&[99; 4], 0), holds(&[], 0)], [Some(false); 2], "so few are not usual");
-        let holds = |weeks: &[u64], came| spiked(&source(weeks, came, hour), now_us, (200, 100)).holds;
+        let holds = |weeks: &[u64], came| spiked(&source(weeks, came, hour), now_us, (200, 100, &memory)).holds;
         assert_eq!([holds(&[1_000; 4], 2_001), holds(&[1_000; 4], 2_000)], [Some(true), Some(false)]);
         assert_eq!(
             [holds(&[0; 4], 99), holds(&[0; 4], 100), holds(&[], 9_999)],

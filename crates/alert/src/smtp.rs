@@ -57,6 +57,26 @@ pub(crate) enum SmtpError {
     Slow,
 }
 
+/// A receiver whom a mail server takes no mail for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedReceiver {
+    pub(crate) to: String,
+    /// What the server says, with its number first.
+    said: String,
+}
+
+impl RefusedReceiver {
+    /// Whether the server may take it later.
+    pub(crate) fn is_for_now(&self) -> bool {
+        self.said.starts_with('4')
+    }
+}
+
+/// Who is refused, and why.
+pub(crate) fn in_words(refused: &[RefusedReceiver]) -> String {
+    refused.iter().map(|one| format!("{} ({})", one.to, one.said)).collect::<Vec<String>>().join(", ")
+}
+
 /// What a connection is, with TLS or without.
 trait MailStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -68,7 +88,7 @@ pub(crate) async fn send(
     channel: &AlertChannel,
     message: &AlertMessage,
     now_us: i64,
-) -> Result<Vec<String>, SmtpError> {
+) -> Result<Vec<RefusedReceiver>, SmtpError> {
     let taken = timeout(TIME_MAX, exchange(email, channel, message, now_us)).await;
     let (mut session, refused) = taken.unwrap_or(Err(SmtpError::Slow))?;
     // It is taken; whether the server says farewell is its own affair.
@@ -81,7 +101,7 @@ async fn exchange(
     channel: &AlertChannel,
     message: &AlertMessage,
     now_us: i64,
-) -> Result<(MailSession, Vec<String>), SmtpError> {
+) -> Result<(MailSession, Vec<RefusedReceiver>), SmtpError> {
     let plain = connect(email, channel).await?;
     let mut session = match email.tls {
         SmtpTls::Implicit => {
@@ -121,12 +141,12 @@ async fn exchange(
         match session.say("RCPT TO", &format!("RCPT TO:<{to}>"), &[250, 251]).await {
             Ok(()) => {}
             // Somebody whom the server does not know any more keeps nobody else from being told.
-            Err(SmtpError::Refused { said, .. }) => refused.push(format!("{to} ({said})")),
+            Err(SmtpError::Refused { said, .. }) => refused.push(RefusedReceiver { to: to.clone(), said }),
             Err(error) => return Err(error),
         }
     }
     if refused.len() == email.to.len() {
-        return Err(SmtpError::Receivers { refused: refused.join(", ") });
+        return Err(SmtpError::Receivers { refused: in_words(&refused) });
     }
     session.say("DATA", "DATA", &[354]).await?;
     // A body in base64 has no line that begins with a dot.
@@ -289,6 +309,7 @@ mod tests {
                 "QUIT\r\n" => continue,
                 "DATA\r\n" => "354 go on\r\n".to_owned(),
                 to if to.starts_with("RCPT TO:<gone") => "550 5.1.1 no such user\r\n".to_owned(),
+                to if to.starts_with("RCPT TO:<full") => "452 4.2.2 no room\r\n".to_owned(),
                 login if login.starts_with("AUTH") && !wants_logins => format!("535 no {login}"),
                 login if login.starts_with("AUTH") => "235 in\r\n".to_owned(),
                 _ => "250 fine\r\n".to_owned(),
@@ -333,8 +354,8 @@ mod tests {
     async fn whoever_is_not_known_to_a_mail_server_keeps_nobody_else_from_being_told() {
         for (to, wanted) in [
             (
-                vec!["gone@example.com", "b@example.com"],
-                Ok(vec!["gone@example.com (550 5.1.1 no such user)".to_owned()]),
+                vec!["gone@example.com", "b@example.com", "full@example.com"],
+                Ok(("gone@example.com (550 5.1.1 no such user), full@example.com (452 4.2.2 no room)", [false, true])),
             ),
             (vec!["gone@example.com"], Err("takes no mail for gone@example.com (550 5.1.1 no such user)")),
         ] {
@@ -358,7 +379,11 @@ mod tests {
             let message = AlertMessage::test("7".to_owned(), "default", &rule, 0);
             let sent = send(&email, &channel, &message, 0).await.map_err(|error| error.to_string());
             match wanted {
-                Ok(refused) => assert_eq!(sent, Ok(refused)),
+                Ok((said, are_for_now)) => {
+                    let refused = sent.unwrap();
+                    assert_eq!(in_words(&refused), said);
+                    assert_eq!(refused.iter().map(RefusedReceiver::is_for_now).collect::<Vec<bool>>(), are_for_now);
+                }
                 Err(why) => assert!(sent.is_err_and(|said| said.contains(why)), "{why}"),
             }
             server.abort();

@@ -57,8 +57,8 @@ pub struct AlertSnapshot {
     /// Events that ever came into quarantine.
     pub quarantined: u64,
     pub disk: Option<DiskSeen>,
-    /// When each certificate ends, microseconds since the epoch, by its file.
-    pub certificates: BTreeMap<String, i64>,
+    /// When each certificate ends, microseconds since the epoch, by its file; none where the file cannot be read, or has none in it.
+    pub certificates: BTreeMap<String, Option<i64>>,
     /// Whether events are not accounted for; none before somebody has looked.
     pub has_breach: Option<bool>,
 }
@@ -88,6 +88,11 @@ impl AlertSnapshot {
     /// The same hours of earlier weeks, the latest first.
     pub fn same_hours(hour: i64) -> impl Iterator<Item = i64> {
         (1..=WEEKS).map(move |weeks| hour - weeks * WEEK)
+    }
+
+    /// The earliest hour that a condition can need at a time.
+    pub(crate) const fn oldest_hour(at_us: i64) -> i64 {
+        Self::whole_hour(at_us) - WEEKS * WEEK
     }
 
     /// The hours that conditions on volume and silence need at a time.

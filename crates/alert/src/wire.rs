@@ -20,13 +20,20 @@ const KEY_BYTES_MAX: usize = 255;
 /// An alert at Alertmanager ends by itself when nobody has said for so long that it still fires, microseconds.
 const STILL_FIRES_US: i64 = 300_000_000;
 
-/// The requests of a message. E-mail has none.
-pub(crate) fn requests(kind: &ChannelKind, message: &AlertMessage, now_us: i64) -> Vec<OutboundRequest> {
+/// The requests of a message, in groups: those of one group are sent in their order, and groups beside one another. E-mail has none.
+pub(crate) fn requests(kind: &ChannelKind, message: &AlertMessage, now_us: i64) -> Vec<Vec<OutboundRequest>> {
     match kind {
-        ChannelKind::Slack { url } => vec![post(url, &[], &json!({ "text": escaped(&message.text()) }))],
+        ChannelKind::Slack { url } => vec![vec![post(url, &[], &json!({ "text": escaped(&message.text()) }))]],
         ChannelKind::PagerDuty { url, routing_key } => {
-            let each = message.changes.iter().map(|change| post(url, &[], &pager_event(message, change, routing_key)));
-            each.collect()
+            let mut groups: Vec<(String, Vec<OutboundRequest>)> = Vec::new();
+            for change in &message.changes {
+                let (key, request) = (key(message, change), post(url, &[], &pager_event(message, change, routing_key)));
+                match groups.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, requests)) => requests.push(request),
+                    None => groups.push((key, vec![request])),
+                }
+            }
+            groups.into_iter().map(|(_, requests)| requests).collect()
         }
         ChannelKind::Webhook { url, headers, signing_secret } => {
             let mut request = post(url, headers, &webhook(message));
@@ -34,17 +41,18 @@ pub(crate) fn requests(kind: &ChannelKind, message: &AlertMessage, now_us: i64) 
                 let signature = HEXLOWER.encode(&mac(SigningDigest::Sha256, secret.as_bytes(), &request.body));
                 request.headers.push((SIGNATURE.to_owned(), format!("sha256={signature}")));
             }
-            vec![request]
+            vec![vec![request]]
         }
         ChannelKind::Alertmanager { url, headers } => {
             let place = format!("{}/api/v2/alerts", url.trim_end_matches('/'));
             let alerts = message.changes.iter().map(|change| {
                 let mut alert = alert_of(message, change);
+                alert.insert("labels".to_owned(), json!(plain_names(labels(message, change))));
                 alert.insert("endsAt".to_owned(), ends_at(change, Some(now_us)).into());
                 Value::Object(alert)
             });
             let alerts: Vec<Value> = alerts.collect();
-            vec![post(&place, headers, &Value::Array(alerts))]
+            vec![vec![post(&place, headers, &Value::Array(alerts))]]
         }
         ChannelKind::Email(_) => Vec::new(),
     }
@@ -76,6 +84,29 @@ fn labels(message: &AlertMessage, change: &AlertChange) -> BTreeMap<String, Stri
         labels.insert("test".to_owned(), "true".to_owned());
     }
     labels
+}
+
+/// Labels under names that Alertmanager takes. Of names that become the same one, a name that was such already keeps it; the others are
+/// numbered in their order.
+fn plain_names(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let (mut plain, odd): (BTreeMap<String, String>, BTreeMap<String, String>) =
+        labels.into_iter().partition(|(name, _)| plain_name(name) == *name);
+    for (name, value) in odd {
+        let name = plain_name(&name);
+        let (mut free, mut number) = (name.clone(), 1);
+        while plain.contains_key(&free) {
+            number += 1;
+            free = format!("{name}_{number}");
+        }
+        plain.insert(free, value);
+    }
+    plain
+}
+
+/// A name of letters, digits and `_`, without a digit in front.
+fn plain_name(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if plain.starts_with(|c: char| c.is_ascii_digit()) || plain.is_empty() { format!("_{plain}") } else { plain }
 }
 
 fn annotations(message: &AlertMessage, change: &AlertChange) -> Map<String, Value> {
@@ -194,7 +225,7 @@ mod tests {
 
     fn sent(kind: &ChannelKind) -> Vec<Value> {
         let requests = requests(kind, &message(), 3_000_000);
-        requests.iter().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
+        requests.iter().flatten().map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
     }
 
     #[test]
@@ -226,9 +257,47 @@ mod tests {
             headers: vec![("x-team".to_owned(), "data".to_owned())],
             signing_secret: Some("word".to_owned()),
         };
-        let request = &requests(&kind, &message(), 1)[0];
+        let request = &requests(&kind, &message(), 1)[0][0];
         let signature = HEXLOWER.encode(&mac(SigningDigest::Sha256, b"word", &request.body));
         assert_eq!(request.headers.last(), Some(&(SIGNATURE.to_owned(), format!("sha256={signature}"))));
+    }
+
+    #[test]
+    fn alertmanager_gets_labels_under_names_that_it_takes_each_under_one_of_its_own() {
+        let mut message = message();
+        let written =
+            [("team-name", "a"), ("team.name", "b"), ("team_name", "c"), ("2nd", "d"), ("", "e"), ("\u{e9}", "f")];
+        message.rule.labels = written.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let kind = ChannelKind::Alertmanager { url: "https://far.example".to_owned(), headers: Vec::new() };
+        let sent: Value = serde_json::from_slice(&requests(&kind, &message, 1)[0][0].body).unwrap();
+        let labels = &sent[0]["labels"];
+        let own = ["alertname", "condition", "severity", "environment", "object"];
+        let rest: BTreeMap<&str, &str> =
+            labels.as_object().unwrap().iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
+        let rest: Vec<(&str, &str)> = rest.into_iter().filter(|(name, _)| !own.contains(name)).collect();
+        let wanted =
+            [("_", "e"), ("_2nd", "d"), ("__2", "f"), ("team_name", "c"), ("team_name_2", "a"), ("team_name_3", "b")];
+        assert_eq!(rest, wanted);
+        let hook =
+            ChannelKind::Webhook { url: "https://far.example".to_owned(), headers: Vec::new(), signing_secret: None };
+        let sent: Value = serde_json::from_slice(&requests(&hook, &message, 1)[0][0].body).unwrap();
+        assert_eq!(sent["alerts"][0]["labels"]["team-name"], "a");
+    }
+
+    #[test]
+    fn events_of_one_incident_stay_in_their_order_and_others_do_not_wait_for_them() {
+        let mut message = message();
+        let (first, other) = (message.changes[0].clone(), message.changes[1].clone());
+        let ended = AlertChange { is_firing: false, ..first.clone() };
+        message.changes = vec![first, other, ended];
+        let kind = ChannelKind::PagerDuty { url: "https://far.example/x".to_owned(), routing_key: "key".to_owned() };
+        let groups = requests(&kind, &message, 1);
+        let action = |request: &OutboundRequest| {
+            let event: Value = serde_json::from_slice(&request.body).unwrap();
+            format!("{} {}", event["event_action"].as_str().unwrap(), event["payload"]["component"].as_str().unwrap())
+        };
+        let actions: Vec<Vec<String>> = groups.iter().map(|group| group.iter().map(action).collect()).collect();
+        assert_eq!(actions, [vec!["trigger sync crm", "resolve sync crm"], vec!["resolve sync b"]]);
     }
 
     #[test]

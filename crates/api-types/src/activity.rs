@@ -95,7 +95,10 @@ pub struct SyncActivity {
     pub pending_since: Option<String>,
     /// The last delivery.
     pub delivered_at: Option<String>,
-    /// It is trying again what has failed, or what its destination does not take.
+    /// It delivers nothing for now: it is paused, or its destination is.
+    #[serde(default)]
+    pub paused: bool,
+    /// It is trying again what has failed, or what its destination does not take; not while it is paused.
     pub failing: bool,
     /// What has failed; none where events are masked, for it may quote them.
     pub failure: Option<String>,

@@ -240,7 +240,7 @@ pub const SYNC_FAILING: MetricDefinition = MetricDefinition {
     name: "tidegate_sync_failing",
     kind: MetricKind::Gauge,
     labels: &["environment", "sync"],
-    help: "1 while a sync fails, or its destination does not take events, which are retried.",
+    help: "1 while a sync fails, or its destination does not take events, which are retried; 0 while it or its destination is paused.",
 };
 pub const SYNC_LAG: MetricDefinition = MetricDefinition {
     name: "tidegate_sync_lag_records",

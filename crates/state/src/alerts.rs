@@ -200,14 +200,8 @@ impl State {
     /// # Errors
     /// Nothing was recorded, and it is sent again.
     pub fn end_alert_message(&mut self, message: &WaitingMessage, event: &AlertEvent) -> Result<(), StateError> {
-        let WaitingMessage { id, changes, .. } = message;
         self.in_transaction(true, |connection| {
-            let sql = "UPDATE alert_messages SET changes = substr(changes, length(?2) + 2), at_us = ?3, attempts = 0, error = ''
-                WHERE id = ?1 AND length(changes) > length(?2)";
-            let values = params![signed(*id), changes, event.at_us];
-            if connection.prepare_cached(sql)?.execute(values)? == 0 {
-                connection.prepare_cached("DELETE FROM alert_messages WHERE id = ?1")?.execute([signed(*id)])?;
-            }
+            end(connection, message, event.at_us)?;
             note(connection, event)
         })
     }
@@ -345,7 +339,19 @@ fn in_messages(changes: &[String]) -> Vec<String> {
     messages
 }
 
-fn note(connection: &Connection, event: &AlertEvent) -> rusqlite::Result<()> {
+/// A message is over; what joined it since it was read is one that was made now.
+pub(super) fn end(connection: &Connection, message: &WaitingMessage, at_us: i64) -> rusqlite::Result<()> {
+    let WaitingMessage { id, changes, .. } = message;
+    let sql =
+        "UPDATE alert_messages SET changes = substr(changes, length(?2) + 2), at_us = ?3, attempts = 0, error = ''
+        WHERE id = ?1 AND length(changes) > length(?2)";
+    if connection.prepare_cached(sql)?.execute(params![signed(*id), changes, at_us])? == 0 {
+        connection.prepare_cached("DELETE FROM alert_messages WHERE id = ?1")?.execute([signed(*id)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn note(connection: &Connection, event: &AlertEvent) -> rusqlite::Result<()> {
     let sql = "INSERT INTO alert_history (at_us, alert, object, what, text) VALUES (?1, ?2, ?3, ?4, ?5)";
     let AlertEvent { at_us, alert, object, what, text, .. } = event;
     connection.prepare_cached(sql)?.execute(params![at_us, alert, object, what, text])?;
@@ -367,9 +373,14 @@ fn queue(connection: &Connection, step: &AlertStep<'_>, (channel, changes): (&st
         VALUES (?1, ?2, ?3, ?4, ?5, 0, '')";
     let values = params![step.alert, channel, changes, step.at_us, step.due_us];
     connection.prepare_cached(sql)?.execute(values)?;
+    bound(connection, step.alert, channel)
+}
+
+/// Removes the oldest messages of a channel, where too many wait.
+pub(super) fn bound(connection: &Connection, alert: &str, channel: &str) -> rusqlite::Result<()> {
     let sql = "DELETE FROM alert_messages WHERE alert = ?1 AND channel = ?2 AND id NOT IN (
         SELECT id FROM alert_messages WHERE alert = ?1 AND channel = ?2 ORDER BY id DESC LIMIT ?3)";
-    connection.prepare_cached(sql)?.execute(params![step.alert, channel, MESSAGES_MAX]).map(drop)
+    connection.prepare_cached(sql)?.execute(params![alert, channel, MESSAGES_MAX]).map(drop)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! This room knows offsets, ids and reasons, not what an event means.
 
 mod activity;
+mod alert_receivers;
 mod alerts;
 mod consents;
 mod conservation;
@@ -66,6 +67,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tidegate_event::{Position, RetryMark, in_partition};
 
 pub use activity::NameHistory;
+pub use alert_receivers::LeftReceivers;
 pub use alerts::{AcceptedInHours, AlertEvent, AlertHistoryPart, AlertMuting, AlertStep, WaitingMessage};
 pub use consents::{ConsentSaid, IsWithdrawn, KnownConsent, KnownConsents, SaidBy};
 pub use conservation::{AcceptedCounts, Conservation, FateQuery, SourceFates, SyncFates, WrongSum};

@@ -262,8 +262,10 @@ impl EngineScrape<'_> {
         ] {
             self.add(&metrics::SYNC_EVENTS, &[sync, fate], count);
         }
-        // Events that its destination does not take are retried, and are no failure in its report.
-        self.add(&metrics::SYNC_FAILING, &[sync], u8::from(report.failure.is_some() || pending.refused > 0));
+        // Events that its destination does not take are retried, and are no failure in its report. What is paused tries nothing.
+        let is_paused = self.engine.names().paused_syncs.contains(sync);
+        let fails = !is_paused && (report.failure.is_some() || pending.refused > 0);
+        self.add(&metrics::SYNC_FAILING, &[sync], u8::from(fails));
         if let Some(at_us) = report.delivered_at_us {
             self.add(&metrics::SYNC_LAST, &[sync], seconds(at_us));
         }

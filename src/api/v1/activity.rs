@@ -126,7 +126,8 @@ fn activity(
             pending: waits.map_or(0, |count| count.events),
             pending_since: waits.map(|count| time::format(count.oldest_at_us)),
             delivered_at: report.and_then(|report| report.delivered_at_us).map(time::format),
-            failing: failure.is_some(),
+            paused: names.paused_syncs.contains(sync),
+            failing: failure.is_some() && !names.paused_syncs.contains(sync),
             failure,
             notices: report.map(|report| report.notices.clone()).unwrap_or_default(),
         });

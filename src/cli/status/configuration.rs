@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tidegate_api_types::workspace::{ObjectRef, ObjectRefKind};
 
 use crate::app::paths;
 use crate::app::running_report::{self, RunningReport};
@@ -38,6 +39,13 @@ impl RunningConfiguration {
     pub(super) fn destination_of(&self, sync: &str) -> Option<(&str, &str)> {
         let found = self.report.syncs.get(sync)?;
         Some((&found.destination, &found.kind))
+    }
+
+    /// Whether a sync delivers nothing for now: it is paused, or its destination is.
+    pub(super) fn is_sync_paused(&self, sync: &str) -> bool {
+        let is_paused = |kind, key: &str| self.report.paused.contains(&ObjectRef::new(kind, key));
+        is_paused(ObjectRefKind::Sync, sync)
+            || self.destination_of(sync).is_some_and(|(name, _)| is_paused(ObjectRefKind::Destination, name))
     }
 
     /// Objects that do not run as they are wanted.

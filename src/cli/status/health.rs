@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidegate_process::clock;
 use tidegate_state::{Charge, FateBreach, PendingCount, SyncReport};
 
+use super::configuration::RunningConfiguration;
 use crate::app::findings::Finding;
 use crate::cli::style;
 
@@ -29,9 +30,15 @@ impl StatusHealth {
         self.reasons.extend(of.reasons.into_iter().map(|reason| format!("environment {name}: {reason}")));
     }
 
-    pub(super) fn add_syncs(&mut self, reports: &[(SyncReport, PendingCount)]) {
+    /// What is paused fails at nothing.
+    pub(super) fn add_syncs(
+        &mut self,
+        reports: &[(SyncReport, PendingCount)],
+        configuration: Option<&RunningConfiguration>,
+    ) {
         let now_us = clock::now_us();
-        for (report, pending) in reports {
+        let is_paused = |sync: &str| configuration.is_some_and(|configuration| configuration.is_sync_paused(sync));
+        for (report, pending) in reports.iter().filter(|(report, _)| !is_paused(&report.sync)) {
             if report.failure.is_some() {
                 self.add(format!("sync {} fails", report.sync));
             }

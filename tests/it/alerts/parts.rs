@@ -112,6 +112,9 @@ fn a_certificate_of_a_port_that_ends_soon_fires_until_there_is_a_new_one() {
     let (server, admin) = started(&workspace);
     let shown = is(&admin, "one", "firing");
     assert_eq!(shown["objects"][0]["object"], "certificate tls/server.pem", "{shown:#}");
+    workspace.write("tls/server.pem", "half of a certificate");
+    let looked = admin.post("/api/v1/alerts/one/unmute", &json!({})).json();
+    assert_eq!(looked["objects"][0]["state"], "firing", "who cannot read it does not know better: {looked:#}");
     put(authority.sign(&["localhost"]));
     is(&admin, "one", "ok");
     both_are_told(&people);
