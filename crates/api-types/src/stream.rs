@@ -13,7 +13,7 @@ pub struct ShownStream {
     pub kind: String,
     /// Where its messages are.
     pub place: String,
-    /// `connecting`, `reading`, `waiting for the log`, `waiting for schemas`, `paused` or `stopped`.
+    /// `connecting`, `reading`, `waiting for the log`, `waiting for schemas`, `refused by the schema registry`, `paused` or `stopped`.
     pub state: String,
     /// Messages that were acknowledged upstream since the server has started.
     pub messages: u64,

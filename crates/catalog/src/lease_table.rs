@@ -33,6 +33,7 @@ pub struct LeaseTable {
 pub struct LeasedStream {
     pub workspace: String,
     pub source: String,
+    /// The name of the stream, with what else its carrier tells it by.
     pub topic: String,
 }
 

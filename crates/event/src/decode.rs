@@ -5,7 +5,8 @@
 //! `context.ip` when absent, the request's default `context` (merged deeply) and `integrations`, `type` when the route
 //! named it, the `traits` of an identify that has them in `context.traits` alone, `context.timestampReadAs` and
 //! `context.sentAtReadAs` when a time of the client is not spelled as RFC 3339 asks (see [`ReadAs`]).
-//! What is changed: `[]` where an object is meant, PHP's spelling of an empty one, is `{}`.
+//! What is changed: `[]` where an object is meant, PHP's spelling of an empty one, is `{}`. A `context` that is no object stands in one under
+//! `body` where there is a default one: what that says, such as where a message is from, has no other place.
 //! What is taken away: `writeKey`. Everything else stays as it came.
 
 use std::sync::Arc;
@@ -214,6 +215,11 @@ fn defaults(body: &mut JsonObject, field: &str, text: &[u8]) -> Result<(), Decod
         Some(Value::Object(own)) => fill(own, defaults),
         None | Some(Value::Null) => {
             body.insert(field, Value::Object(defaults));
+        }
+        Some(own) if field == "context" => {
+            let mut context: JsonObject = [("body", std::mem::replace(own, Value::Null))].into_iter().collect();
+            fill(&mut context, defaults);
+            *own = Value::Object(context);
         }
         Some(_) => {}
     }
@@ -444,6 +450,21 @@ mod tests {
             (&empty["traits"], empty["context"].to_string()),
             (&crate::json!({}), r#"{"ip":"10.0.0.1"}"#.to_owned())
         );
+    }
+
+    #[test]
+    fn a_context_that_is_no_object_takes_no_room_from_where_an_event_is_from() {
+        for kind in ["webhook", "kafka", "pubsub", "kinesis"] {
+            let from = format!(r#"{{"{kind}":{{"offset":7}}}}"#);
+            for own in ["\"mine\"", "[1]", "7", "true"] {
+                let event = format!(r#"{{"type":"page","context":{own}}}"#);
+                let got = body(&Record { context: from.as_bytes(), ..record(event.as_bytes()) });
+                let want = format!(r#"{{"body":{own},"ip":"10.0.0.1","{kind}":{{"offset":7}}}}"#);
+                assert_eq!(got["context"], want.parse::<Value>().unwrap());
+            }
+        }
+        let alone = body(&record(br#"{"type":"page","context":"mine"}"#));
+        assert_eq!(alone["context"], "mine");
     }
 
     #[test]

@@ -174,13 +174,13 @@ fn enveloped(value: Value) -> Result<PartValue, String> {
     Ok(PartValue { value, id: Some(id) })
 }
 
-/// The attributes of a CloudEvent that are headers. Over HTTP they are percent-encoded, over Kafka they are as they are.
+/// The attributes of a CloudEvent that are headers. Over HTTP they are percent-encoded, over Kafka and Pub/Sub they are as they are.
 fn attributes(message: &UpstreamMessage<'_>) -> Result<JsonObject, String> {
     let mut envelope = JsonObject::new();
     let prefix = message.attribute_prefix().unwrap_or_default();
     for (header, value) in message.headers {
         let Some(name) = header.strip_prefix(prefix) else { continue };
-        if prefix == UpstreamMessage::KAFKA_ATTRIBUTES {
+        if !message.is_http || prefix == UpstreamMessage::KAFKA_ATTRIBUTES {
             envelope.insert(name, value.into());
             continue;
         }

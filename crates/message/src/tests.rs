@@ -21,7 +21,8 @@ fn fields<'f>(fields: impl IntoIterator<Item = (MappedField, &'f [&'f str])>) ->
 fn mapped(mapping: &MessageMapping, (kind, headers): (&str, &[(&str, &str)]), bytes: &[u8]) -> Vec<MappedEvent> {
     let headers: Vec<(String, String)> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let meta = JsonObject::new();
-    let message = UpstreamMessage { bytes, content_type: kind, headers: &headers, meta: &meta, position: "" };
+    let (headers, meta) = (&headers, &meta);
+    let message = UpstreamMessage { bytes, content_type: kind, headers, meta, is_http: true, position: "" };
     mapping.map(&message, &LIMITS).unwrap()
 }
 
@@ -86,7 +87,8 @@ fn a_part_that_cannot_be_mapped_costs_no_neighbour_and_keeps_its_bytes() {
 fn more_parts_than_are_taken_are_refused() {
     let meta = JsonObject::new();
     let ones = format!("[{}1]", "1,".repeat(100));
-    let of = |bytes| UpstreamMessage { bytes, content_type: "", headers: &[], meta: &meta, position: "" };
+    let of =
+        |bytes| UpstreamMessage { bytes, content_type: "", headers: &[], meta: &meta, is_http: true, position: "" };
     assert_eq!(by_type().map(&of(ones.as_bytes()), &LIMITS), Err(TooManyParts(100)));
     let lines = "1\n".repeat(101);
     let mapping = MessageMapping { format: MessageFormat::JsonLines, ..by_type() };

@@ -15,6 +15,8 @@ pub struct UpstreamMessage<'m> {
     pub headers: &'m [(String, String)],
     /// What else the carrier says of it: a topic, a partition, an address.
     pub meta: &'m JsonObject,
+    /// It came over HTTP, where the attributes of a CloudEvent are percent-encoded in headers; elsewhere they are as they are.
+    pub is_http: bool,
     /// By what its carrier tells it from others, the same when it is delivered again; empty when there is nothing of the kind.
     pub position: &'m str,
 }

@@ -26,15 +26,12 @@ pub enum LogLook {
 
 /// A library that says at `info` what it does with each batch.
 const TALKATIVE: &str = "krafka";
+/// From which level on it is heard. Of topics that are gone it warns ten times a second; whoever uses it tells that once.
+const HEARD_OF_TALKATIVE: [&str; 2] = ["krafka=warn", "krafka::metadata=error"];
 
 /// Installs the log writer; a second call does nothing.
 pub fn init(filter: &str, look: LogLook) {
-    let is_silenced = !filter.contains(TALKATIVE) && !matches!(filter, "off" | "error");
-    let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    if is_silenced && let Ok(directive) = format!("{TALKATIVE}=warn").parse() {
-        filter = filter.add_directive(directive);
-    }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(env_filter(filter)).with_target(false);
     let _ = match look {
         LogLook::Json => builder.json().with_writer(HarmlessJson).try_init(),
         LogLook::Plain | LogLook::Coloured => {
@@ -47,6 +44,13 @@ pub fn init(filter: &str, look: LogLook) {
             builder.fmt_fields(fields.delimited(" ")).try_init()
         }
     };
+}
+
+fn env_filter(filter: &str) -> EnvFilter {
+    let is_silenced = !filter.contains(TALKATIVE) && !matches!(filter, "off" | "error");
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let heard = HEARD_OF_TALKATIVE.iter().filter(|_| is_silenced);
+    heard.filter_map(|directive| directive.parse().ok()).fold(filter, EnvFilter::add_directive)
 }
 
 /// Makes writers of JSON lines that cannot touch a terminal.
@@ -86,4 +90,19 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_library_that_talks_much_no_more_is_heard_than_is_said_once() {
+        let heard = env_filter("info").to_string();
+        for directive in HEARD_OF_TALKATIVE {
+            assert!(heard.split(',').any(|said| said == directive), "{heard}");
+        }
+        assert!(!env_filter("info,krafka=debug").to_string().contains("metadata"), "who asks for it hears it");
+        assert!(!env_filter("error").to_string().contains(TALKATIVE));
+    }
 }

@@ -118,7 +118,8 @@ fn needed(mapping: &MessageMapping, message: &StreamMessage) -> Option<SchemaId>
     // Where it is says nothing about that.
     let meta = JsonObject::new();
     let bytes = message.payload.as_deref()?;
-    mapping.needs(&UpstreamMessage { bytes, content_type: "", headers: &message.headers, meta: &meta, position: "" })
+    let headers = &message.headers;
+    mapping.needs(&UpstreamMessage { bytes, content_type: "", headers, meta: &meta, is_http: false, position: "" })
 }
 
 fn stream_error(error: SchemaFetchError) -> StreamError {

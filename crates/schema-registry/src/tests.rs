@@ -260,7 +260,8 @@ async fn answers_are_of_the_messages_that_need_them() {
     let answers = schemas.of_messages(&mapping, &messages, Instant::now()).await.unwrap();
     let meta = JsonObject::new();
     let of = |bytes| {
-        let upstream = UpstreamMessage { bytes, content_type: "", headers: &[], meta: &meta, position: "" };
+        let upstream =
+            UpstreamMessage { bytes, content_type: "", headers: &[], meta: &meta, is_http: false, position: "" };
         answers.of(&mapping, &upstream).map(reason)
     };
     assert_eq!(of(&[0, 0, 0, 0, 1, 2]), Some(""));

@@ -175,17 +175,25 @@ impl KafkaReader {
             }
             Err(error) => return Err(self.error(&error)),
         };
-        if self.member.topics().is_empty() && self.plan.start == KafkaStart::Latest && self.topics_at.is_none() {
-            let told = begin::remember_ends(&self.admin, &self.plan.group, &found.readable).await;
+        let is_first = self.member.topics().is_empty() && self.topics_at.is_none();
+        if is_first && self.plan.start == KafkaStart::Latest {
+            let ReadPlan { place, group, .. } = &self.plan;
+            let new = self.identities.new_since_begin(group, place, &found.readable).await?;
+            let told = begin::remember_ends(&self.admin, group, &found.readable, &new).await;
             self.at_end = told.map_err(|error| self.error(&error))?;
         }
         for problem in &found.problems {
-            if !self.topic_problems.contains(problem) {
+            // With nothing else to read, it is told as why this reader ends.
+            if !found.readable.is_empty() && !self.topic_problems.contains(problem) {
                 tracing::warn!(group = self.plan.group, "{}: {}", self.plan.place, problem.text);
             }
         }
         self.topic_problems = found.problems;
         self.identities.meet(&found.readable).await?;
+        if is_first && (!found.readable.is_empty() || !self.is_forbidden()) {
+            // What comes into being from now on is new, also where there is nothing to read yet.
+            self.identities.begin(&self.plan.group, &self.plan.place).await?;
+        }
         let topics: Vec<String> = found.readable.into_iter().map(|topic| topic.name).collect();
         if topics != self.member.topics() {
             self.member.subscribe(topics).await.map_err(|error| self.error(&error))?;
@@ -216,11 +224,17 @@ impl KafkaReader {
             [] => format!("{place}: there are no {}", self.plan.topics.shown()),
             texts => format!("{place}: {}", texts.join("; ")),
         };
-        if !texts.is_empty() && self.topic_problems.iter().all(|problem| problem.is_forbidden) {
+        if self.is_forbidden() {
             StreamError::Stop { reason, advice: ACL_OF_TOPIC.to_owned() }
         } else {
             StreamError::Retry(reason)
         }
+    }
+
+    /// Whether every topic that is asked for is there, and forbidden.
+    fn is_forbidden(&self) -> bool {
+        let problems = &self.topic_problems;
+        !problems.is_empty() && problems.iter().all(|problem| problem.is_forbidden)
     }
 
     /// Reads into the stash.
@@ -273,9 +287,18 @@ impl KafkaReader {
 
     async fn settle(&mut self, partitions: &[(String, i32)]) -> Result<(), StreamError> {
         let Some(consumer) = self.member.current() else { return Ok(()) };
-        let rule = BeginRule { start: self.plan.start, at_end: &self.at_end };
+        if self.plan.start == KafkaStart::Latest {
+            self.look_again().await?;
+        }
+        let anew = self.identities.anew();
+        let rule = BeginRule { start: self.plan.start, at_end: &self.at_end, anew: &anew };
         let settled = begin::settle(&consumer, &self.claims, partitions, rule).await;
-        self.unknown.extend(settled.unknown);
+        for (name, text) in settled.unknown {
+            if !self.unknown.contains_key(&name) {
+                tracing::warn!(topic = &*name.0, partition = name.1, "{text}");
+            }
+            self.unknown.insert(name, text);
+        }
         if !settled.skipped.is_empty() {
             self.skipped.extend(settled.skipped);
             self.look_again().await?;
@@ -397,9 +420,16 @@ impl KafkaReader {
     async fn commit_now(&mut self) -> Result<(), StreamError> {
         let Some(consumer) = self.member.current() else { return Ok(()) };
         self.committed_at = Some(Instant::now());
-        let Err(error) = commit(&consumer, &self.claims, None).await else {
-            self.commits_fail_since = None;
-            return Ok(());
+        let error = match commit(&consumer, &self.claims, None).await {
+            Ok(is_refused_anew) => {
+                self.commits_fail_since = None;
+                if is_refused_anew {
+                    // Whether the topic is there at all, the next look tells.
+                    self.topics_at = None;
+                }
+                return Ok(());
+            }
+            Err(error) => error,
         };
         let since = *self.commits_fail_since.get_or_insert_with(Instant::now);
         match self.error(&error) {
@@ -444,7 +474,8 @@ impl StreamReader for KafkaReader {
     fn notices(&self) -> Vec<String> {
         let of_topics = self.topic_problems.iter().map(|problem| problem.text.clone());
         let of_partitions = self.skipped.values().chain(self.damaged.values()).chain(self.unknown.values()).cloned();
-        of_topics.chain(self.identities.notices()).chain(of_partitions).collect()
+        let of_commits: Vec<String> = self.claims.lock().refused().cloned().collect();
+        of_topics.chain(self.identities.notices()).chain(of_partitions).chain(of_commits).collect()
     }
 
     fn close(&mut self) -> StreamReply<'_, ()> {

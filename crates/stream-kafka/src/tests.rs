@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use krafka::admin::{AlterConsumerGroupOffsetsOptions, TopicPartition};
-use krafka::testing::{ApiKey, FakeBroker};
+use krafka::error::ErrorCode;
+use krafka::testing::{ApiKey, Control, FakeBroker};
 use krafka::{Kafka, Record};
 use parking_lot::Mutex;
 use tidegate_stream::{
@@ -236,6 +237,71 @@ async fn a_group_that_begins_at_the_end_remembers_where_that_was() {
     let mut read = positions(&messages);
     read.sort();
     assert_eq!(read, ["orders/0/2", "orders/1/0"]);
+    reader.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_that_comes_after_its_source_is_read_from_its_first_message_by_a_group_that_begins_at_the_end() {
+    let broker = FakeBroker::start().await.unwrap();
+    let kept: Arc<dyn StreamCheckpoints> = Arc::new(KeptCheckpoints::default());
+    let opened = async || origin(&broker, KafkaStart::Latest).open("shop", Arc::clone(&kept)).await;
+    let error = opened().await.err().unwrap();
+    assert!(matches!(&error, StreamError::Retry(reason) if reason.contains("orders does not exist")), "{error}");
+    assert!(broker.create_topic(TOPIC, 2));
+    produce(&broker, 0, 2).await;
+    produce(&broker, 1, 1).await;
+    // A server that ends before it has read anything leaves behind where it began.
+    drop(opened().await.unwrap());
+    assert_eq!((committed(&broker, 0), committed(&broker, 1)), (Some(0), Some(0)));
+    let mut reader = opened().await.unwrap();
+    let mut read = positions(&read(&mut *reader, 3).await.0);
+    read.sort();
+    assert_eq!(read, ["orders/0/0", "orders/0/1", "orders/1/0"]);
+    reader.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_that_was_made_anew_is_read_from_its_first_message_by_a_group_that_began_at_the_end() {
+    let broker = broker(1).await;
+    produce(&broker, 0, 5).await;
+    let kept: Arc<dyn StreamCheckpoints> = Arc::new(KeptCheckpoints::default());
+    let opened = async || origin(&broker, KafkaStart::Latest).open("shop", Arc::clone(&kept)).await.unwrap();
+    opened().await.close().await.unwrap();
+    // With the offset of the group, which lies behind the end of the new one, and without.
+    for is_forgotten in [false, true] {
+        assert!(broker.delete_topic(TOPIC) && broker.create_topic(TOPIC, 1));
+        if is_forgotten {
+            broker.with_state(|state| state.groups.get_mut(GROUP).unwrap().offsets.clear());
+        }
+        produce(&broker, 0, 2).await;
+        let mut reader = opened().await;
+        let (messages, receipt) = read(&mut *reader, 2).await;
+        let ats: Vec<&str> = messages.iter().map(|message| message.at.as_str()).collect();
+        assert_eq!(ats, ["0", "1"]);
+        reader.acknowledge(receipt).await.unwrap();
+        wait_for_commit(&broker, &mut *reader, 0, 2).await;
+        reader.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_topic_whose_offsets_the_group_refuses_is_told_in_the_status_until_it_takes_them() {
+    let broker = broker(1).await;
+    produce(&broker, 0, 1).await;
+    let mut reader = reader(&broker, KafkaStart::Earliest).await;
+    let (_, receipt) = read(&mut *reader, 1).await;
+    broker.on(ApiKey::OffsetCommit, |_| Control::Error(ErrorCode::TopicAuthorizationFailed));
+    reader.acknowledge(receipt).await.unwrap();
+    let until = Instant::now() + DEADLINE;
+    while reader.notices().is_empty() {
+        assert!(Instant::now() < until, "nothing was told");
+        reader.keep_alive().await.unwrap();
+    }
+    let notices = reader.notices();
+    assert!(matches!(&notices[..], [notice] if notice.contains("no offsets of it")), "{notices:?}");
+    broker.clear_hooks();
+    wait_for_commit(&broker, &mut *reader, 0, 1).await;
+    assert_eq!(reader.notices(), Vec::<String>::new());
     reader.close().await.unwrap();
 }
 

@@ -28,10 +28,16 @@ impl KinesisConnection {
     pub fn place(&self) -> String {
         match &self.endpoint {
             None => format!("kinesis in {}", self.region),
-            Some(url) => {
-                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-                format!("kinesis at {}{port}", url.host_str().unwrap_or_default())
-            }
+            Some(url) => format!("kinesis at {}", address(url)),
+        }
+    }
+
+    /// By what servers know that they read the same stream, and share its leases. No stream can be called so.
+    pub(crate) fn lease_key(&self, stream: &str) -> String {
+        let region = &self.region;
+        match &self.endpoint {
+            None => format!("{stream}@{region}"),
+            Some(url) => format!("{stream}@{region}@{}", address(url)),
         }
     }
 
@@ -55,6 +61,11 @@ impl KinesisConnection {
         let builder = self.web.client().map_err(|error| wrong(error.to_string()))?;
         KinesisClient::new(builder, chain, (&url, self.region.as_str()), place.clone()).map(Arc::new).map_err(wrong)
     }
+}
+
+fn address(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}", url.host_str().unwrap_or_default())
 }
 
 /// Whether a stream can be called so.

@@ -19,7 +19,13 @@ pub struct KinesisOrigin {
 impl KinesisOrigin {
     async fn reader(&self, checkpoints: Arc<dyn StreamCheckpoints>) -> Result<Box<dyn StreamReader>, StreamError> {
         let client = self.connection.connect()?;
-        let reading = KinesisReading { client, stream: self.stream.as_str().into(), start: self.start, checkpoints };
+        let reading = KinesisReading {
+            client,
+            stream: self.stream.as_str().into(),
+            lease_key: self.connection.lease_key(&self.stream),
+            start: self.start,
+            checkpoints,
+        };
         Ok(Box::new(KinesisReader::open(reading).await?))
     }
 

@@ -56,6 +56,8 @@ pub enum KinesisStart {
 pub(crate) struct KinesisReading {
     pub(crate) client: Arc<KinesisClient>,
     pub(crate) stream: Arc<str>,
+    /// By what servers know that they share it.
+    pub(crate) lease_key: String,
     pub(crate) start: KinesisStart,
     pub(crate) checkpoints: Arc<dyn StreamCheckpoints>,
 }
@@ -81,6 +83,8 @@ pub(crate) struct KinesisReader {
     out: VecDeque<OutReceipt>,
     /// Why it cannot be read from the marks that there are. It may go elsewhere.
     refusal: Option<StreamError>,
+    /// Of each shard how often records of it were deleted before they were read, and which those were last.
+    gaps: BTreeMap<Arc<str>, (u64, String)>,
 }
 
 /// What ran beside the reader.
@@ -102,8 +106,8 @@ struct OutReceipt {
 impl KinesisReader {
     /// Looks at the shards and at the marks. A stream without marks begins where `start` says.
     pub(crate) async fn open(reading: KinesisReading) -> Result<Self, StreamError> {
-        let KinesisReading { client, stream, start, checkpoints } = reading;
-        let leases = checkpoints.leases(&stream);
+        let KinesisReading { client, stream, lease_key, start, checkpoints } = reading;
+        let leases = leasing::leases_of(checkpoints.as_ref(), &stream, &lease_key).await?;
         // What has ended is known before the shards are listed: the list says of it that it is closed.
         let known = match &leases {
             Some(leases) => leases.list().await?,
@@ -131,6 +135,7 @@ impl KinesisReader {
             newest: StreamReceipt::default(),
             out: VecDeque::new(),
             refusal: None,
+            gaps: BTreeMap::new(),
         };
         if reader.leasing.is_some() {
             reader.begin_leased(&to, known, listed).await?;
@@ -218,6 +223,7 @@ impl KinesisReader {
                 client: Arc::clone(&self.client),
                 stream: Arc::clone(&self.stream),
                 is_closed: self.tree.is_closed(&id),
+                looks_at_oldest: feed.looks_at_oldest(now),
                 place: feed.begin_fetch(),
                 iterator: feed.iterator(),
                 epoch: feed.epoch(),
@@ -267,6 +273,12 @@ impl KinesisReader {
         // A shard that was lost and taken again meanwhile begins elsewhere.
         let feed = self.feeds.get_mut(&done.shard).filter(|feed| feed.epoch() == done.epoch);
         let Some(feed) = feed else { return Ok(()) };
+        if let Some(gap) = feed.gap(&done) {
+            let shard = &*done.shard;
+            tracing::warn!(shard, place = self.client.place, "{gap}");
+            let (count, last) = self.gaps.entry(Arc::clone(&done.shard)).or_default();
+            (*count, *last) = (*count + 1, gap);
+        }
         match feed.hear(done, Instant::now()) {
             FeedNews::Fine(children) => {
                 for child in children {
@@ -292,6 +304,7 @@ impl KinesisReader {
         self.tree.update(listed.shards);
         let tree = &self.tree;
         self.feeds.retain(|id, _| tree.has(id));
+        self.gaps.retain(|id, _| tree.has(id));
         if let Some(leasing) = &mut self.leasing {
             let gone = leasing.part_with(|id| tree.has(id), Instant::now());
             if !gone.is_empty() {
@@ -499,6 +512,10 @@ impl StreamReader for KinesisReader {
                 "Kinesis answers {shards} more slowly than we ask: others read the stream as well ({throttled} in all)"
             ));
         }
+        notices.extend(self.gaps.values().map(|(count, gap)| match count {
+            1 => gap.clone(),
+            count => format!("{gap} ({count} gaps since reading began)"),
+        }));
         notices
     }
 

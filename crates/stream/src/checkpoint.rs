@@ -20,8 +20,8 @@ pub trait StreamCheckpoints: Send + Sync {
     /// They cannot be written; then none is.
     fn save(&self, changed: &BTreeMap<String, Option<String>>) -> Result<(), StreamError>;
 
-    /// The leases of a topic, where servers share its upstream partitions; then they keep the positions. None where this server reads
-    /// alone.
+    /// The leases that are kept under this key, which says what topic they are of, where servers share its upstream partitions; then they
+    /// keep the positions. None where this server reads alone.
     fn leases(&self, _topic: &str) -> Option<Arc<dyn ShardLeases>> {
         None
     }

@@ -50,7 +50,8 @@ impl AvroEncoder {
     /// # Errors
     /// It is no schema of Avro, and this is why.
     pub fn new(schema_text: &str) -> Result<Self, String> {
-        AvroSchema::parse(schema_text, []).map(|schema| Self { schema })
+        let schema = AvroSchema::parse(schema_text, [])?.with_event_defaults()?;
+        Ok(Self { schema })
     }
 
     /// The bytes of a value, without the id of a schema before them. A list or an object becomes its JSON text where the schema has a text.

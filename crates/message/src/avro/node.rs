@@ -28,7 +28,7 @@ pub(super) enum AvroNode {
 pub(super) struct AvroField {
     pub(super) name: Text,
     pub(super) node: usize,
-    /// What is written for it where an event has nothing.
+    /// What is written for it where an event has nothing: as the schema spells it, and to be written by, as events would.
     pub(super) default: Option<Value>,
 }
 

@@ -187,7 +187,7 @@ fn meant(number: i64, meaning: AvroMeaning) -> Value {
     text.map_or_else(|| number.into(), Value::from)
 }
 
-fn meant_bytes(bytes: &[u8], meaning: AvroMeaning) -> Result<Value, String> {
+pub(super) fn meant_bytes(bytes: &[u8], meaning: AvroMeaning) -> Result<Value, String> {
     match meaning {
         AvroMeaning::Decimal { scale, .. } => numbers::decimal(bytes, scale.into()),
         AvroMeaning::BigDecimal => big_decimal(bytes),

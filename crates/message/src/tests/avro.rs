@@ -182,6 +182,33 @@ fn what_a_schema_has_no_room_for_is_named_by_its_field() {
 }
 
 #[test]
+fn a_default_of_bytes_is_a_text_with_a_character_for_each_of_them() {
+    let text = r#"{"type":"record","name":"R","fields":[{"name":"id","type":"long"},
+        {"name":"raw","type":"bytes","default":"\u00ff\u0000a"},
+        {"name":"four","type":{"type":"fixed","name":"Four","size":4},"default":"\u0001\u0002\u00fe\u00ff"},
+        {"name":"money","type":{"type":"bytes","logicalType":"decimal","precision":4,"scale":2},"default":"\u0001"},
+        {"name":"maybe","type":["bytes","null"],"default":"\u0080"},
+        {"name":"word","type":["string","bytes"],"default":"abcd"},
+        {"name":"list","type":{"type":"array","items":"bytes"},"default":["\u00fe"]},
+        {"name":"inner","type":{"type":"record","name":"I","fields":[{"name":"four","type":"Four"},
+            {"name":"b","type":"bytes","default":"\u00ff"}]},"default":{"four":"abcd"}}]}"#;
+    let written = AvroEncoder::new(text).unwrap().encode(&r#"{"id":1}"#.parse().unwrap()).unwrap();
+    let want: Value =
+        r#"{"id":1,"raw":"/wBh","four":"AQL+/w==","money":0.01,"maybe":"gA==","word":"abcd","list":["/g=="],
+        "inner":{"four":"YWJjZA==","b":"/w=="}}"#
+            .parse()
+            .unwrap();
+    assert_eq!(schema(text).read(&written, &LIMITS).unwrap(), want);
+    for (kind, default) in [(r#""bytes""#, r"\u0100"), (r#"{"type":"fixed","name":"F","size":2}"#, "abc")] {
+        let text = format!(
+            r#"{{"type":"record","name":"R","fields":[{{"name":"raw","type":{kind},"default":"{default}"}}]}}"#
+        );
+        let error = AvroEncoder::new(&text).unwrap_err();
+        assert!(error.starts_with("the default of its field \"raw\" is wrong"), "{error}");
+    }
+}
+
+#[test]
 fn a_number_with_more_digits_than_a_decimal_has_is_not_written() {
     for kind in [r#""type":"bytes""#, r#""type":"fixed","name":"D","size":4"#] {
         let schema_text = format!(r#"{{{kind},"logicalType":"decimal","precision":4,"scale":2}}"#);

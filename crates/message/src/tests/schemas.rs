@@ -34,7 +34,8 @@ fn mapped(
 ) -> (Option<u32>, MappedEvent) {
     let headers: Vec<(String, String)> = headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
     let meta = JsonObject::new();
-    let message = UpstreamMessage { bytes, content_type: "", headers: &headers, meta: &meta, position: "t/0/1" };
+    let (headers, meta) = (&headers, &meta);
+    let message = UpstreamMessage { bytes, content_type: "", headers, meta, is_http: false, position: "t/0/1" };
     let events = mapping.map_by(&message, answer, &LIMITS).unwrap();
     assert_eq!(events.len(), 1);
     (mapping.needs(&message).map(|id| id.0), events[0].clone())
@@ -144,6 +145,12 @@ fn cloud_events_over_kafka_have_their_attributes_in_headers_as_they_are() {
     for part in [r#""data":{"n":1.10}"#, r#""datacontenttype":"application/json""#, r#""event":"paid""#] {
         assert!(text(&event).contains(part), "{}", text(&event));
     }
+    // Pub/Sub writes them with another prefix.
+    let of_pubsub = headers.map(|(name, value)| (name.strip_prefix("ce_"), value));
+    let of_pubsub =
+        of_pubsub.map(|(name, value)| (name.map_or("content-type".to_owned(), |name| format!("ce-{name}")), value));
+    let of_pubsub = of_pubsub.each_ref().map(|(name, value)| (name.as_str(), *value));
+    assert_eq!(mapped(&plain, &of_pubsub, br#"{"n":1.10}"#, None).1, event);
     let avro = found(SchemaKind::Avro, ORDER);
     let registered = mapping(MessageFormat::Detected, SchemaPlace::Registry);
     let (id, event) = mapped(&registered, &headers, &framed(7, PAID), Some(&avro));

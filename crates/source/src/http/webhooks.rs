@@ -241,6 +241,7 @@ impl WebhookRequest {
             content_type: content_type.unwrap_or_default(),
             headers: &headers,
             meta: &meta,
+            is_http: true,
             position: &position,
         };
         let bounds = limits.of_message(limits.request_events_max);

@@ -27,6 +27,8 @@ pub enum StreamState {
     WaitingForLog,
     /// The schema registry that its messages need does not answer.
     WaitingForSchemas,
+    /// The schema registry does not let us in: an operator has to act. It is asked again meanwhile.
+    RefusedSchemas,
     Paused,
     Stopped,
 }
@@ -40,6 +42,7 @@ impl StreamState {
             Self::Reading => "reading",
             Self::WaitingForLog => "waiting for the log",
             Self::WaitingForSchemas => "waiting for schemas",
+            Self::RefusedSchemas => "refused by the schema registry",
             Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
@@ -94,8 +97,8 @@ struct ToldStream {
     is_paused: bool,
     /// Why the log takes nothing, while it does not.
     log_refuses: Option<String>,
-    /// Why there are no schemas, while there are none.
-    schemas_lack: Option<String>,
+    /// Why there are no schemas, while there are none, and whether the registry refuses them.
+    schemas_lack: Option<(String, bool)>,
     error: Option<(String, i64)>,
     notices: Vec<String>,
     partitions: Vec<PartitionProgress>,
@@ -137,10 +140,14 @@ impl StreamBoard {
         let state = match told.state {
             _ if told.is_paused => StreamState::Paused,
             StreamState::Reading if told.log_refuses.is_some() => StreamState::WaitingForLog,
-            StreamState::Reading if told.schemas_lack.is_some() => StreamState::WaitingForSchemas,
+            StreamState::Reading => match &told.schemas_lack {
+                Some((_, true)) => StreamState::RefusedSchemas,
+                Some((_, false)) => StreamState::WaitingForSchemas,
+                None => StreamState::Reading,
+            },
             state => state,
         };
-        let waits = told.log_refuses.as_ref().or(told.schemas_lack.as_ref());
+        let waits = told.log_refuses.as_ref().or(told.schemas_lack.as_ref().map(|(reason, _)| reason));
         let waits = waits.map(|reason| (reason.clone(), now_us));
         StreamReport {
             kind: told.kind,
@@ -203,11 +210,12 @@ impl StreamBoard {
     }
 
     /// Why there are no schemas for what was read; none when there are again.
-    pub(super) fn lacks_schemas(&self, reason: Option<&str>) {
-        let mut told = self.told.lock();
-        if told.schemas_lack.as_deref() != reason {
-            told.schemas_lack = reason.map(|reason| reason.chars().take(ERROR_CHARS_MAX).collect());
-        }
+    pub(super) fn lacks_schemas(&self, error: Option<&StreamError>) {
+        let lack = error.map(|error| {
+            let reason = error.to_string().chars().take(ERROR_CHARS_MAX).collect();
+            (reason, matches!(error, StreamError::Stop { .. }))
+        });
+        self.told.lock().schemas_lack = lack;
     }
 
     /// Whether there are no schemas for what was read, while the log would take it.

@@ -107,6 +107,7 @@ impl StreamFraming {
                     content_type,
                     headers: &message.headers,
                     meta: &carried.fields(),
+                    is_http: false,
                     position: &position,
                 };
                 let bounds = self.limits.of_message(self.limits.request_events_max);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_process::clock;
+use tidegate_process::telemetry::Streak;
 use tidegate_schema_registry::{RegisteredSchemas, SchemaAnswers};
 use tidegate_stream::StreamMessage;
 use tokio::sync::Semaphore;
@@ -95,7 +96,7 @@ impl BatchMapper {
     /// The schemas that messages name.
     async fn answers(&self, messages: &[StreamMessage]) -> SchemaAnswers {
         let Some(schemas) = &self.schemas else { return SchemaAnswers::default() };
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut streak) = (PAUSE_MIN, Streak::default());
         loop {
             match schemas.of_messages(&self.framing.settings.mapping, messages, Instant::now()).await {
                 Ok(answers) => {
@@ -104,8 +105,10 @@ impl BatchMapper {
                 }
                 Err(error) => {
                     let (source, pause_s) = (&*self.framing.source, pause.as_secs());
-                    tracing::warn!(source, error = %error, pause_s, "a stream waits for the schemas of its messages");
-                    self.board.lacks_schemas(Some(&error.to_string()));
+                    if streak.fails(&error.to_string(), Instant::now()) {
+                        tracing::warn!(source, error = %error, pause_s, "a stream has no schemas for its messages; the registry is asked again");
+                    }
+                    self.board.lacks_schemas(Some(&error));
                 }
             }
             sleep(pause).await;

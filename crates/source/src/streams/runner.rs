@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate_log::LogPartitions;
 use tidegate_process::clock;
+use tidegate_process::telemetry::Streak;
 use tidegate_schema_registry::RegisteredSchemas;
 use tidegate_stream::{StreamCheckpoints, StreamError, StreamOrigin, StreamReader};
 use tokio::sync::{Semaphore, watch};
@@ -58,7 +59,7 @@ impl StreamRunner {
             log: self.log.clone(),
         });
         let turns = Arc::new(Semaphore::new(self.cores.max(1)));
-        let (mut schemas, mut pause) = (None, PAUSE_MIN);
+        let (mut schemas, mut pause, mut streak) = (None, PAUSE_MIN, Streak::default());
         // Where the next reader goes first.
         let mut first: Option<SeekOrder> = None;
         self.board.tell(StreamState::Connecting);
@@ -84,6 +85,7 @@ impl StreamRunner {
                     let end = reading.run(&mut orders, first.take()).await;
                     if reading.has_acknowledged {
                         pause = PAUSE_MIN;
+                        streak.heals(Instant::now().into_std());
                     }
                     match end {
                         ReadingEnd::Stopped | ReadingEnd::LogClosed => break,
@@ -105,7 +107,9 @@ impl StreamRunner {
             self.board.fail(&error, clock::now_us());
             let pause_s = pause.as_secs();
             let (source, place) = (&*self.source, self.origin.place());
-            tracing::warn!(source, place, error = %error, pause_s, "a stream cannot be read; it is tried again");
+            if streak.fails(&error.to_string(), Instant::now().into_std()) {
+                tracing::warn!(source, place, error = %error, pause_s, "a stream cannot be read; it is tried again");
+            }
             match self.rest(pause, is_for_operators, &mut orders).await {
                 PauseEnd::Over => {}
                 PauseEnd::Stopped => break,

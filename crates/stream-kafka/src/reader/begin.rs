@@ -2,7 +2,8 @@
 //!
 //! Only a group without any position begins as `start` says. A partition that a group meets later (a new topic, a topic that has grown) is
 //! read from its first message, since all of it was published while the group was there. That is why a group that begins at the end
-//! remembers the ends of all partitions at once.
+//! remembers the ends of all partitions at once; where it has begun without any topic to read, it remembers the beginnings of those that came
+//! since.
 //!
 //! A partition whose brokers do not say where it begins, since it has no leader, holds up no other: the client finds its beginning when it has
 //! one again.
@@ -42,6 +43,8 @@ pub(super) struct BeginRule<'a> {
     pub(super) start: KafkaStart,
     /// Those that begin at their ends where the group has no position of them.
     pub(super) at_end: &'a HashSet<OwnedPartition>,
+    /// Topics that have taken the place of others: nothing of them was there when the group began.
+    pub(super) anew: &'a HashSet<String>,
 }
 
 impl BeginRule<'_> {
@@ -49,7 +52,7 @@ impl BeginRule<'_> {
     fn is_at_end(&self, partition: &OwnedPartition, was: Option<i64>, end: i64) -> bool {
         match was {
             // Of what was deleted before it was read, everything that is left is read.
-            Some(was) => was > end && self.start == KafkaStart::Latest,
+            Some(was) => was > end && self.start == KafkaStart::Latest && !self.anew.contains(&partition.0),
             None => self.at_end.contains(partition),
         }
     }
@@ -64,8 +67,8 @@ pub(super) struct SettledPartitions {
     pub(super) unknown: Vec<(PartitionName, String)>,
 }
 
-/// Has a group without any position begin at the ends of these topics. Answers the partitions of which the group could not be told: they
-/// begin at their ends where they are read.
+/// Has a group without any position begin at the ends of these topics, and at the first messages of those that are `new`. Answers the
+/// partitions of which the group could not be told: they begin at their ends where they are read.
 ///
 /// # Errors
 /// The brokers do not say what there is.
@@ -73,6 +76,7 @@ pub(super) async fn remember_ends(
     admin: &AdminClient,
     group: &str,
     topics: &[FoundTopic],
+    new: &HashSet<String>,
 ) -> Result<HashSet<OwnedPartition>, KrafkaError> {
     let known = admin.list_consumer_group_offsets(group, ListConsumerGroupOffsetsOptions::default()).await?;
     if known.values().any(|known| known.as_ref().is_ok_and(|known| known.offset.is_some())) {
@@ -81,7 +85,8 @@ pub(super) async fn remember_ends(
     let mut partitions = Vec::new();
     for FoundTopic { name, partitions: count, .. } in topics {
         let numbers = 0..i32::try_from(*count).unwrap_or(i32::MAX);
-        partitions.extend(numbers.map(|number| (TopicPartition::new(name.as_str(), number), OffsetSpec::Latest)));
+        let begin = if new.contains(name) { OffsetSpec::Earliest } else { OffsetSpec::Latest };
+        partitions.extend(numbers.map(|number| (TopicPartition::new(name.as_str(), number), begin)));
     }
     let options = ListOffsetsOptions::default().read_committed(true).timeout(ASK_TIME_MAX);
     let listed = admin.list_offsets(partitions, options).await?;
@@ -89,6 +94,10 @@ pub(super) async fn remember_ends(
     for (partition, end) in listed {
         match end {
             Ok(end) => ends.push((partition, end.offset)),
+            // It is read from its first message without that.
+            Err(error) if new.contains(&partition.topic) => {
+                tracing::debug!(%error, "a new partition does not say where it begins");
+            }
             Err(error) => {
                 tracing::warn!(%error, "a partition does not say where it ends; it begins at its end once it does");
                 untold.insert((partition.topic, partition.partition));
@@ -99,7 +108,7 @@ pub(super) async fn remember_ends(
         return Ok(untold);
     }
     let told = admin.alter_consumer_group_offsets(group, ends, AlterConsumerGroupOffsetsOptions::default()).await?;
-    let refused = told.into_iter().filter(|(_, told)| told.is_err());
+    let refused = told.into_iter().filter(|(partition, told)| told.is_err() && !new.contains(&partition.topic));
     untold.extend(refused.map(|(partition, _)| (partition.topic, partition.partition)));
     Ok(untold)
 }
@@ -128,7 +137,6 @@ pub(super) async fn settle(
                 let text = format!(
                     "partition {number} of {topic} is not read: nobody says where it begins ({error}); it is asked again"
                 );
-                tracing::warn!(topic, partition = number, %error, "a partition does not say where it begins; it is asked again");
                 settled.unknown.push((name, text));
                 continue;
             }
@@ -215,9 +223,10 @@ mod tests {
     #[test]
     fn only_what_is_new_or_was_made_anew_goes_on_at_the_end() {
         let (known, new) = (("orders".to_owned(), 0), ("orders".to_owned(), 1));
-        let at_end = HashSet::from([new.clone()]);
+        let (at_end, anew) = (HashSet::from([new.clone()]), HashSet::from(["refunds".to_owned()]));
         for start in [KafkaStart::Earliest, KafkaStart::Latest] {
-            let rule = BeginRule { start, at_end: &at_end };
+            let rule = BeginRule { start, at_end: &at_end, anew: &anew };
+            assert!(!rule.is_at_end(&("refunds".to_owned(), 0), Some(12), 9), "all of it is new");
             assert!(rule.is_at_end(&new, None, 9) && !rule.is_at_end(&known, None, 9));
             assert!(!rule.is_at_end(&known, Some(3), 9), "messages from the first on are there");
             assert_eq!(rule.is_at_end(&known, Some(12), 9), start == KafkaStart::Latest);

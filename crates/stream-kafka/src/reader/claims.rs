@@ -17,6 +17,8 @@ pub(super) type PartitionName = (Arc<str>, i32);
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     held: BTreeMap<PartitionName, Claim>,
+    /// Topics that are held, and of which the group takes no offsets now: why.
+    refused: BTreeMap<Arc<str>, String>,
     /// Of the claim that was made last.
     epoch: u64,
     /// In the order of their receipts.
@@ -115,13 +117,16 @@ impl Claims {
 
     /// They are not read here any more.
     pub(super) fn give_up(&mut self, partitions: &[TopicPartition]) {
+        let Self { held, refused, .. } = self;
         for partition in partitions {
-            self.held.remove(&name_of(partition));
+            held.remove(&name_of(partition));
         }
+        refused.retain(|topic, _| held.keys().any(|(name, _)| name == topic));
     }
 
     pub(super) fn give_up_all(&mut self) {
         self.held.clear();
+        self.refused.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -228,10 +233,21 @@ impl Claims {
     /// The group was told these.
     pub(super) fn committed(&mut self, told: &[DueCommit]) {
         for one in told {
+            self.refused.remove(&one.name.0);
             if let Some(claim) = self.held.get_mut(&one.name).filter(|claim| claim.epoch == one.epoch) {
                 claim.committed = Some(one.offset);
             }
         }
+    }
+
+    /// The group takes no offsets of this topic. Says whether that is new.
+    pub(super) fn refuse(&mut self, topic: &Arc<str>, why: String) -> bool {
+        self.refused.insert(Arc::clone(topic), why).is_none()
+    }
+
+    /// Why the group takes no offsets of topics, a sentence for each.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &String> {
+        self.refused.values()
     }
 
     /// How far upstream is: the end of a partition, and what the client reads next. `is_read_ahead` when messages of it were read and not
@@ -356,6 +372,25 @@ mod tests {
         claims.acknowledge(receipt);
         claims.committed(&told);
         assert_eq!(due(&claims), [(0, 5)]);
+    }
+
+    #[test]
+    fn a_topic_whose_offsets_are_refused_is_told_once_until_they_are_taken_or_it_is_given_up() {
+        let mut claims = Claims::default();
+        claims.assign(&[partition(0), partition(1)]);
+        let topic: Arc<str> = "orders".into();
+        let receipt = read(&mut claims, 0, 4);
+        claims.acknowledge(receipt);
+        assert!(claims.refuse(&topic, "deleted".to_owned()) && !claims.refuse(&topic, "gone".to_owned()));
+        assert_eq!(claims.refused().collect::<Vec<_>>(), ["gone"]);
+        let told = claims.due(None);
+        claims.committed(&told);
+        assert_eq!(claims.refused().count(), 0);
+        assert!(claims.refuse(&topic, "deleted".to_owned()), "it is new again");
+        claims.give_up(&[partition(0)]);
+        assert_eq!(claims.refused().count(), 1);
+        claims.give_up(&[partition(1)]);
+        assert_eq!(claims.refused().count(), 0);
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl HeldClaims {
 }
 
 /// Commits what is acknowledged and not told yet: of all partitions, or of `only`. What the group refuses from this member waits: it has
-/// given the partitions to somebody else, and the next poll says so.
+/// given the partitions to somebody else, and the next poll says so. Says whether a topic was refused that was taken before.
 ///
 /// # Errors
 /// The group cannot be told. It was told nothing then, or a part of it.
@@ -36,11 +36,11 @@ pub(super) async fn commit(
     consumer: &Consumer,
     claims: &HeldClaims,
     only: Option<&[TopicPartition]>,
-) -> Result<(), KrafkaError> {
+) -> Result<bool, KrafkaError> {
     let _turn = claims.turn.lock().await;
     let due = claims.lock().due(only);
     if due.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     match consumer.commit_offsets(offsets_of(&due)).await {
         Ok(()) => claims.lock().committed(&due),
@@ -49,23 +49,31 @@ pub(super) async fn commit(
         Err(error) if is_of_topic(&error) => return commit_by_topic(consumer, claims, &due).await,
         Err(error) => return Err(error),
     }
-    Ok(())
+    Ok(false)
 }
 
-async fn commit_by_topic(consumer: &Consumer, claims: &HeldClaims, due: &[DueCommit]) -> Result<(), KrafkaError> {
+async fn commit_by_topic(consumer: &Consumer, claims: &HeldClaims, due: &[DueCommit]) -> Result<bool, KrafkaError> {
+    let mut is_refused_anew = false;
     let topics: Vec<&[DueCommit]> = due.chunk_by(|one, next| one.name.0 == next.name.0).collect();
     for of_topic in topics {
         match consumer.commit_offsets(offsets_of(of_topic)).await {
             Ok(()) => claims.lock().committed(of_topic),
-            Err(error) if is_fenced(&error) => return Ok(()),
+            Err(error) if is_fenced(&error) => return Ok(is_refused_anew),
             Err(error) if is_of_topic(&error) => {
-                let topic = of_topic.first().map(|one| &*one.name.0).unwrap_or_default();
-                tracing::warn!(topic, %error, "what was read of a topic cannot be committed");
+                let Some(DueCommit { name: (topic, _), .. }) = of_topic.first() else { continue };
+                let why = format!(
+                    "what was read of topic {topic} is in the log, and the group takes no offsets of it ({error}): it was deleted, or this \
+                     client's user may not READ it; they are told to the group as soon as it takes them"
+                );
+                if claims.lock().refuse(topic, why) {
+                    is_refused_anew = true;
+                    tracing::warn!(topic = &**topic, %error, "what was read of a topic cannot be committed; it is tried again");
+                }
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(is_refused_anew)
 }
 
 fn offsets_of(due: &[DueCommit]) -> Vec<(TopicPartition, OffsetAndMetadata)> {
@@ -129,7 +137,7 @@ impl ConsumerRebalanceListener for Handover {
         if let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) {
             let told = commit(&consumer, &self.claims, Some(partitions));
             match tokio::time::timeout(LAST_COMMIT_TIME_MAX, told).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "partitions are given away without their last offsets"),
                 Err(_) => tracing::warn!("partitions are given away without their last offsets: no answer in time"),
             }

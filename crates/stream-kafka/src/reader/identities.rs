@@ -4,7 +4,7 @@
 //! Kafka gives each topic an id. That of the topic which was read first under a name is kept, and that of the last. Positions of any other than
 //! the first bear a mark, which is made of its id. So a topic that comes back has the positions that it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
@@ -14,6 +14,8 @@ use crate::topics::FoundTopic;
 
 /// How the keys begin under which ids are kept.
 const KEY: &str = "topic/";
+/// How the keys begin under which it is kept that a group has begun; the value says where.
+const BEGUN: &str = "begun/";
 /// Bytes of an id that make a mark.
 const MARK_BYTES: usize = 4;
 
@@ -48,6 +50,49 @@ impl TopicIdentities {
 
     pub(super) fn notices(&self) -> impl Iterator<Item = String> + '_ {
         self.notices.values().cloned()
+    }
+
+    /// Topics that have taken the place of others while this reader lives.
+    pub(super) fn anew(&self) -> HashSet<String> {
+        self.notices.keys().cloned().collect()
+    }
+
+    /// Those of these topics that have come into being since this group has begun at this place. When it begins, none has.
+    ///
+    /// # Errors
+    /// What is kept cannot be read.
+    pub(super) async fn new_since_begin(
+        &mut self,
+        group: &str,
+        place: &str,
+        topics: &[FoundTopic],
+    ) -> Result<HashSet<String>, StreamError> {
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => load(&self.checkpoints).await?,
+        };
+        let has_begun = kept.get(&format!("{BEGUN}{group}")).is_some_and(|begun| begun == place);
+        let is_new = |topic: &&FoundTopic| {
+            let known = kept.get(&format!("{KEY}{}", topic.name)).and_then(|known| known.split_once(' '));
+            has_begun && known.is_none_or(|(_, last)| last != HEXLOWER.encode(&topic.id))
+        };
+        let new = topics.iter().filter(is_new).map(|topic| topic.name.clone()).collect();
+        self.kept = Some(kept);
+        Ok(new)
+    }
+
+    /// Keeps that this group has begun at this place.
+    ///
+    /// # Errors
+    /// It cannot be kept.
+    pub(super) async fn begin(&mut self, group: &str, place: &str) -> Result<(), StreamError> {
+        let key = format!("{BEGUN}{group}");
+        let Some(kept) = self.kept.as_mut().filter(|kept| kept.get(&key).is_none_or(|begun| begun != place)) else {
+            return Ok(());
+        };
+        save(&self.checkpoints, &BTreeMap::from([(key.clone(), Some(place.to_owned()))])).await?;
+        kept.insert(key, place.to_owned());
+        Ok(())
     }
 
     /// Looks whether these topics are those that were read before. What is new is kept before anything of it is read.
@@ -106,7 +151,7 @@ async fn load(checkpoints: &Arc<dyn StreamCheckpoints>) -> Result<BTreeMap<Strin
     let loaded = tokio::task::spawn_blocking(move || checkpoints.load()).await;
     let mut kept =
         loaded.map_err(|error| StreamError::Retry(format!("the ids of topics cannot be read: {error}")))??;
-    kept.retain(|key, _| key.starts_with(KEY));
+    kept.retain(|key, _| key.starts_with(KEY) || key.starts_with(BEGUN));
     Ok(kept)
 }
 

@@ -19,6 +19,8 @@ use super::fetch::FetchDone;
 const EMPTY_MAX: u32 = 2;
 /// Iterators that have ended at once, one after the other, until that is an error.
 const EXPIRED_MAX: u32 = 3;
+/// Between two looks at the oldest record of a shard, at least, while that is not far behind what is read.
+const LOOK_EVERY_MIN: Duration = Duration::from_secs(10);
 /// Throttled answers, one after the other, that are worth a word.
 const THROTTLED_MIN: u32 = 3;
 
@@ -55,6 +57,14 @@ pub(super) struct ShardFeed {
     empty: u32,
     behind: Option<Duration>,
     acknowledged: String,
+    /// When it is looked whether what comes next may have been deleted; none while nothing is behind.
+    look_at: Option<Instant>,
+}
+
+/// Whether a sequence number comes behind another one. They have more digits than a number of the machine.
+fn is_later(one: &str, other: &str) -> bool {
+    let (one, other) = (one.trim_start_matches('0'), other.trim_start_matches('0'));
+    (one.len(), one) > (other.len(), other)
 }
 
 /// An aggregate of which not everything was handed out.
@@ -85,6 +95,7 @@ impl ShardFeed {
             empty: 0,
             behind: None,
             acknowledged,
+            look_at: None,
         }
     }
 
@@ -101,6 +112,28 @@ impl ShardFeed {
     pub(super) fn due(&self) -> Option<Instant> {
         let is_busy = self.is_fetching || self.has_ended || self.has_records();
         (!is_busy).then_some(self.due)
+    }
+
+    /// Whether the next fetch looks at the oldest record: where reading begins behind a record, and now and then while it is behind.
+    pub(super) fn looks_at_oldest(&self, now: Instant) -> bool {
+        self.place.has_begun() && (self.iterator.is_none() || self.look_at.is_some_and(|at| at <= now))
+    }
+
+    /// What was deleted before it was read, as this fetch shows it: the record that was read last is there no more.
+    pub(super) fn gap(&self, done: &FetchDone) -> Option<String> {
+        let (ShardPlace::At { sequence, .. } | ShardPlace::After { sequence }) = &self.place else { return None };
+        let oldest = done.oldest.as_ref().filter(|oldest| is_later(&oldest.sequence_number, sequence))?;
+        let first = done.answer.as_ref().ok().and_then(|answer| answer.records.first());
+        if first.is_some_and(|first| is_later(&oldest.sequence_number, &first.sequence_number)) {
+            // What was read was there still, and is older.
+            return None;
+        }
+        Some(format!(
+            "shard {}: {sequence} is not kept any more, and the oldest record that is has the number {}: whatever was between them was \
+             deleted before it was read, and how many records that were, Kinesis does not say; keep records for longer (the stream's \
+             retention period), or read faster",
+            self.id, oldest.sequence_number
+        ))
     }
 
     pub(super) fn begin_fetch(&mut self) -> ShardPlace {
@@ -152,12 +185,14 @@ impl ShardFeed {
         match done.answer {
             Ok(answer) => {
                 (self.failures, self.throttled) = (0, 0);
+                self.look_at = self.next_look(&answer, done.oldest.as_ref(), now);
                 FeedNews::Fine(self.keep(answer, done.is_closed, now))
             }
             Err(error) => {
                 if done.iterator.is_some() {
                     self.place = self.place.again();
                 }
+                self.look_at = Some(now);
                 let is_expired = error.code() == EXPIRED_ITERATOR;
                 self.iterator = done.iterator.filter(|_| !is_expired);
                 if error.is_throttled() {
@@ -177,6 +212,24 @@ impl ShardFeed {
                 }
             }
         }
+    }
+
+    /// When it is looked again, after an answer: the oldest record moves on no faster than time does.
+    fn next_look(&self, answer: &RecordsAnswer, oldest: Option<&KinesisRecord>, now: Instant) -> Option<Instant> {
+        if answer.millis_behind_latest.is_none_or(|behind| behind == 0) {
+            return None;
+        }
+        if oldest.is_none()
+            && let Some(at) = self.look_at.filter(|at| *at > now)
+        {
+            return Some(at);
+        }
+        let ahead_us = answer.records.last().zip(oldest).and_then(|(last, oldest)| {
+            let (last_us, oldest_us) = (last.published_at_us()?, oldest.published_at_us()?);
+            u64::try_from(last_us.saturating_sub(oldest_us)).ok()
+        });
+        let wait = Duration::from_micros(ahead_us.unwrap_or_default() / 2);
+        Some(now + wait.max(LOOK_EVERY_MIN))
     }
 
     fn keep(&mut self, answer: RecordsAnswer, is_closed: bool, now: Instant) -> Vec<ChildAnswer> {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_stream::{LeaseClaim, LeaseHolding, LeaseRenewal, LeaseSeek, ShardLease, ShardLeases, StreamError};
+use tidegate_stream::{
+    LeaseClaim, LeaseHolding, LeaseRenewal, LeaseSeek, ShardLease, ShardLeases, StreamCheckpoints, StreamError,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::place::ShardMark;
@@ -17,6 +19,31 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(1);
 /// Renewals in a lease time.
 const RENEWALS: u32 = 3;
+
+/// In place of a shard, under which it is kept whose the leases are that have the name of the stream alone.
+const OWNER: &str = "owner";
+
+/// The leases of a stream, where servers share it: those under `key`, which names the region too. Earlier builds kept them under the name
+/// of the stream alone. Those are gone on with, also beside servers of such builds, by the region and endpoint that asked for them first.
+///
+/// # Errors
+/// The leases do not answer.
+pub(super) async fn leases_of(
+    checkpoints: &dyn StreamCheckpoints,
+    stream: &str,
+    key: &str,
+) -> Result<Option<Arc<dyn ShardLeases>>, StreamError> {
+    let owners = checkpoints.leases(&format!("{stream}@"));
+    let (Some(own), Some(older), Some(owners)) = (checkpoints.leases(key), checkpoints.leases(stream), owners) else {
+        return Ok(None);
+    };
+    if !own.list().await?.is_empty() || older.list().await?.is_empty() {
+        return Ok(Some(own));
+    }
+    owners.seed(BTreeMap::from([(OWNER.to_owned(), key.to_owned())])).await?;
+    let is_ours = owners.list().await?.iter().any(|owner| owner.checkpoint.as_deref() == Some(key));
+    Ok(Some(if is_ours { older } else { own }))
+}
 
 /// The leases as a reader has them.
 pub(super) struct ShardLeasing {

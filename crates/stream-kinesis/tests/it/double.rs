@@ -115,6 +115,14 @@ impl DoubleState {
         }
     }
 
+    /// Of each shard the records up to this one are deleted, as after their retention. Iterators have ended.
+    pub(crate) fn trim(&mut self, upto: u64) {
+        for shard in &mut self.shards {
+            shard.records.retain(|record| record.sequence > upto);
+        }
+        self.generation += 1;
+    }
+
     /// What is in the shards, in the order of those.
     pub(crate) fn payloads(&self) -> Vec<String> {
         let text = |record: &DoubleRecord| String::from_utf8(record.data.clone()).unwrap();

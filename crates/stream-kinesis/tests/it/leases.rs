@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tidegate_stream::{
     LeaseClaim, LeaseRenewal, SeekTarget, ShardLease, ShardLeases, StreamCheckpoints, StreamError, StreamMessage,
     StreamOrigin, StreamReader,
@@ -38,8 +39,29 @@ impl StreamCheckpoints for SharedMarks {
     }
 
     fn leases(&self, topic: &str) -> Option<Arc<dyn ShardLeases>> {
-        assert_eq!(topic, crate::double::STREAM);
+        assert!(topic.starts_with(crate::double::STREAM), "{topic}");
         Some(Arc::new(self.table.of(self.name, self.lease_time)))
+    }
+}
+
+/// The leases of all streams that a store keeps, by their keys, as one server has them.
+struct KeyedLeases {
+    tables: Arc<Mutex<BTreeMap<String, Arc<MemoryLeases>>>>,
+    name: &'static str,
+}
+
+impl StreamCheckpoints for KeyedLeases {
+    fn load(&self) -> Result<BTreeMap<String, String>, StreamError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn save(&self, _: &BTreeMap<String, Option<String>>) -> Result<(), StreamError> {
+        Ok(())
+    }
+
+    fn leases(&self, topic: &str) -> Option<Arc<dyn ShardLeases>> {
+        let table = Arc::clone(self.tables.lock().entry(topic.to_owned()).or_default());
+        Some(Arc::new(table.of(self.name, LONG)))
     }
 }
 
@@ -219,6 +241,43 @@ fn a_seek_moves_what_other_servers_read_too() {
         .await;
         assert!(!of_first.is_empty() && !of_second.is_empty());
         assert!(is_shared(&table));
+    });
+}
+
+#[test]
+fn streams_of_one_name_at_two_places_share_no_leases() {
+    run(async {
+        let (here, there) = (KinesisDouble::start(1).await, KinesisDouble::start(1).await);
+        put(&here, 0..10);
+        put(&there, 100..110);
+        let tables = Arc::default();
+        for (double, name, expected) in [(&here, "a", 0..10), (&there, "b", 100..110)] {
+            let leases = KeyedLeases { tables: Arc::clone(&tables), name };
+            let mut reader = double.origin().open("orders", Arc::new(leases)).await.unwrap();
+            assert_eq!(numbers(&read(&mut reader, 10).await), expected.collect::<Vec<_>>());
+        }
+    });
+}
+
+#[test]
+fn leases_under_the_name_of_the_stream_alone_are_gone_on_with_where_they_are_asked_for_first() {
+    run(async {
+        let (here, there) = (KinesisDouble::start(1).await, KinesisDouble::start(1).await);
+        put(&here, 0..10);
+        put(&there, 100..110);
+        let older = Arc::<MemoryLeases>::default();
+        let lease =
+            ShardLease { shard: SHARD.to_owned(), holder: None, epoch: 3, beat: 0, checkpoint: Some("5".to_owned()) };
+        older.rows.lock().unwrap().insert(SHARD.to_owned(), lease);
+        let kept = BTreeMap::from([(crate::double::STREAM.to_owned(), Arc::clone(&older))]);
+        let tables = Arc::new(Mutex::new(kept));
+        for (double, expected) in [(&here, 5..10), (&there, 100..110)] {
+            let leases = KeyedLeases { tables: Arc::clone(&tables), name: "a" };
+            let mut reader = double.origin().open("orders", Arc::new(leases)).await.unwrap();
+            assert_eq!(numbers(&read(&mut reader, expected.len()).await), expected.collect::<Vec<_>>());
+            reader.close().await.unwrap();
+        }
+        assert_eq!(older.checkpoint(SHARD).as_deref(), Some("10"), "servers of earlier builds see how far it is");
     });
 }
 

@@ -83,6 +83,37 @@ fn a_stream_goes_on_where_it_is_sent() {
 }
 
 #[test]
+fn what_was_deleted_before_it_was_read_is_told() {
+    run(async {
+        let double = KinesisDouble::start(1).await;
+        put(&double, &["1", "2", "3"]);
+        let marks = Arc::new(MemoryMarks::default());
+        let mut reader = opened(&double, &marks).await;
+        assert_eq!(read(&mut reader, 3).await.len(), 3);
+        drop(reader);
+        put(&double, &["4", "5", "6"]);
+        double.state.lock().trim(2);
+        let mut reader = opened(&double, &marks).await;
+        assert_eq!(texts(&read(&mut reader, 3).await), ["4", "5", "6"]);
+        assert_eq!(reader.notices(), Vec::<String>::new(), "what was read alone is deleted");
+        drop(reader);
+        put(&double, &["7", "8", "9"]);
+        double.state.lock().trim(8);
+        let mut reader = opened(&double, &marks).await;
+        assert_eq!(texts(&read(&mut reader, 1).await), ["9"]);
+        let told = |notices: &[String], words: [&str; 3]| {
+            assert!(matches!(notices, [notice] if words.iter().all(|word| notice.contains(word))), "{notices:?}");
+        };
+        told(&reader.notices(), [SHARD, "6 is not kept", "number 9:"]);
+        // An iterator that has ended is asked for anew behind what was read last.
+        put(&double, &["10", "11", "12"]);
+        double.state.lock().trim(11);
+        assert_eq!(texts(&read(&mut reader, 1).await), ["12"]);
+        told(&reader.notices(), ["9 is not kept", "number 12:", "2 gaps"]);
+    });
+}
+
+#[test]
 fn a_place_that_is_none_is_refused_and_reading_goes_on() {
     run(async {
         let double = KinesisDouble::start(1).await;

@@ -4,6 +4,9 @@ use tidegate_message::{MessageMapping, SchemaPlace};
 use tidegate_net::WebSettings;
 use tidegate_schema_registry::{RegistryLogin, SchemaRegistrySettings};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +54,11 @@ fn position(at: &str) -> SeekTarget {
 
 /// Of messages whose schemas are in a registry that nobody answers for.
 fn without_registry() -> StreamSettings {
-    let url = SchemaRegistrySettings::address("http://127.0.0.1:1").unwrap();
+    with_registry("http://127.0.0.1:1")
+}
+
+fn with_registry(url: &str) -> StreamSettings {
+    let url = SchemaRegistrySettings::address(url).unwrap();
     let registry = SchemaRegistrySettings { url, login: RegistryLogin::Open, web: WebSettings::default() };
     StreamSettings {
         mapping: MessageMapping { schemas: SchemaPlace::Registry, ..stream_mapping() },
@@ -77,6 +84,33 @@ async fn a_seek_goes_past_a_message_whose_schema_does_not_come() {
     assert_eq!(upstream.0.lock().opened, 2, "another reader went there");
     until("it reads", || stream.report().state == StreamState::Reading).await;
     stream.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_lets_nobody_in_is_told_as_a_failure_with_what_to_correct_and_asked_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let answers = tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = socket.read(&mut [0; 4096]).await;
+            let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = socket.write_all(answer).await;
+        }
+    });
+    let upstream = one_with_a_schema(0);
+    let stream = TestStream::with(&upstream, with_registry(&url), &Rate::default());
+    until("it says that it is refused", || stream.report().state == StreamState::RefusedSchemas).await;
+    let (error, _) = stream.report().error.unwrap();
+    assert!(error.contains("answers 403") && error.contains("`schema_registry`"), "{error}");
+    until("it asks again", || asked.load(Ordering::SeqCst) >= 2).await;
+    assert_eq!(upstream.0.lock().acknowledged, 0);
+    stream.stop.send_replace(Some(Duration::ZERO));
+    stream.running.await.unwrap();
+    answers.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
