@@ -90,6 +90,15 @@ pub(super) struct Compiled {
     pub(super) compile_ms: u64,
 }
 
+/// Where tests have compiled code of a component for one another, when they name a folder: most of their time went into compiling the same.
+fn of_tests(sha256: Sha, compiler: u64) -> Option<PathBuf> {
+    fail::fail_point!("compiled_code", |folder| {
+        folder.map(|folder| Path::new(&folder).join(format!("{sha256}-{compiler:016x}")))
+    });
+    let _ = (sha256, compiler);
+    None
+}
+
 impl VersionStore {
     /// A version, loaded; compiled again when its artifact is gone or has an error.
     ///
@@ -165,7 +174,14 @@ impl VersionStore {
             .and_then(|copy| std::fs::write(copy.path(), bytes).map(|()| copy))
             .map_err(|cause| RegistryError::File { path: path.to_owned(), cause })?;
         let began = Instant::now();
-        let (compiler, code) = compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?;
+        let of_tests = of_tests(sha256, self.0.compiler);
+        let (compiler, code) = match of_tests.as_deref().and_then(|path| std::fs::read(path).ok()) {
+            Some(code) => (self.0.compiler, code),
+            None => compile(&self.0.settings.program, copy.path(), &self.0.settings.compile)?,
+        };
+        if let Some(path) = of_tests.filter(|path| !path.exists()) {
+            let _ = whole_file::replace_quickly(&path, &code);
+        }
         let compile_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = ArtifactOrigin { component: sha256.bytes(), compiler };
         let artifact = self.0.seal.seal(origin, code);

@@ -18,7 +18,9 @@ pub mod waiting;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
@@ -27,9 +29,28 @@ use tempfile::TempDir;
 pub use http::{Reply, basic, request};
 use waiting::{PATIENCE, within};
 
-/// The program under test.
+/// The program under test. What it compiles for one test is there for the next, unless a test has fail points of its own.
 pub fn tidegate() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.env("FAILPOINTS", format!("compiled_code=return({})", compiled_code().display()));
+    command
+}
+
+/// The folder of compiled code, without what no run has made for a day.
+fn compiled_code() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in std::fs::read_dir(&folder).unwrap().flatten() {
+            let age = file.metadata().and_then(|found| found.modified()).ok().and_then(|made| made.elapsed().ok());
+            if age.is_some_and(|age| age > Duration::from_secs(86_400)) {
+                // Another run may do the same.
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+        folder
+    })
 }
 
 /// Runs the program to its end.
