@@ -105,8 +105,10 @@ impl LogArchive {
         })?;
         let kept = kept.filter(|kept| kept.place == shown);
         let mut kept = kept.unwrap_or_else(|| KeptArchive::of(&shown));
-        // Of a log that an older copy was put in the place of, the archive itself is asked what it has.
-        kept.is_known &= !(0..).zip(&logs).any(|(partition, (log, _))| kept.has_others(partition, log));
+        // Where the log or this file is an older copy, the archive itself is asked what it has.
+        kept.is_known &= !(0..)
+            .zip(&logs)
+            .any(|(partition, (log, _))| kept.has_others(partition, log) || kept.lacks_some(partition, log));
         if !kept.is_known {
             kept.partitions.values_mut().for_each(|part| part.segments.clear());
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidegate_log::{SealedFile, SegmentLog};
+use tidegate_log::{Log as _, SealedFile, SegmentLog};
 use tidegate_process::whole_file;
 
 use crate::app::kept_json::{self, KeptJsonError};
@@ -85,6 +85,14 @@ impl KeptArchive {
     pub(super) fn has_others(&self, partition: u16, log: &SegmentLog) -> bool {
         let part = self.partitions.get(&partition);
         part.is_some_and(|part| part.segments.values().any(|segment| !log.may_have_written(&segment.file())))
+    }
+
+    /// Whether the log of a partition has given up records behind the last segment that is known: this is older than the archive, which has more.
+    pub(super) fn lacks_some(&self, partition: u16, log: &SegmentLog) -> bool {
+        let (part, oldest) = (self.partitions.get(&partition), log.oldest());
+        let known_to = part.and_then(|part| part.segments.values().next_back()).map_or(0, |last| last.end);
+        let is_lost = part.is_some_and(|part| part.lost.iter().any(|(from, to)| *from <= known_to && oldest <= *to));
+        known_to < oldest && !is_lost
     }
 
     pub(super) fn note_lost(&mut self, partition: u16, from: u64, to: u64) {
