@@ -10,7 +10,7 @@ WAREHOUSE_CACHE := $(if $(TIDEGATE_WAREHOUSE_CACHE),$(TIDEGATE_WAREHOUSE_CACHE),
 STREAM_CACHE := $(if $(TIDEGATE_STREAM_CACHE),$(TIDEGATE_STREAM_CACHE),$(HOME)/.cache/tidegate/streams)
 SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tidegate/sdk)
 
-# Our own crates with little optimisation: tests/profile.toml says why.
+# Our own crates without optimisation, most of them: tests/profile.toml says why.
 TESTED := cargo test --config tests/profile.toml --release --locked
 
 .PHONY: help demo test check quick bench faults fuzz release packages deny components plugins build setup

@@ -104,7 +104,7 @@ fn the_picture_of_the_crates_is_what_cargo_builds() {
 }
 
 #[test]
-fn tests_build_each_crate_with_little_optimisation() {
+fn tests_say_how_each_crate_is_built_for_them() {
     let profile = std::fs::read_to_string(root().join("tests/profile.toml")).unwrap();
     let named: BTreeSet<&str> = profile
         .lines()
