@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tidegate_log::{Log as _, SealedFile, SegmentLog};
+use tidegate_log::{SealedFile, SegmentLog};
 use tidegate_process::whole_file;
 
 use crate::app::kept_json::{self, KeptJsonError};
