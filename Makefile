@@ -12,6 +12,8 @@ SDK_CACHE := $(if $(TIDEGATE_SDK_CACHE),$(TIDEGATE_SDK_CACHE),$(HOME)/.cache/tid
 
 # Our own crates without optimisation, most of them: tests/profile.toml says why.
 TESTED := cargo test --config tests/profile.toml --release --locked
+# A third of their time tests wait for servers that they have started.
+export RUST_TEST_THREADS ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: help demo test check quick bench faults fuzz release packages deny components plugins build setup
 
