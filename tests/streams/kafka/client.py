@@ -247,7 +247,8 @@ def lag(request):
 
 def members(request):
     """A client of its own each time: librdkafka keeps for ten minutes which broker coordinates a group, though another one may by now."""
-    found = AdminClient(connection).describe_consumer_groups([request["group"]], request_timeout=20)[request["group"]].result(30)
+    own = AdminClient(connection)
+    found = own.describe_consumer_groups([request["group"]], request_timeout=20)[request["group"]].result(30)
     return {"members": len(found.members), "state": found.state.name}
 
 
