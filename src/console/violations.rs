@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 use tidegate_api_types::path;
 use tidegate_api_types::violations::{ContractViolations, EventViolations, FieldViolations, ReleaseViolations};
-use tidegate_event::time;
+use tidegate_event::{UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION, time};
 
 use super::ask::{PageRefusal, PageRequest};
 use super::live::quoted;
@@ -21,8 +21,6 @@ const ROWS_MAX: usize = 50;
 const TEXT_BYTES_MAX: usize = 200;
 /// Stands for what found no room.
 const OTHERS: &str = "(others)";
-/// The rule of a field that no contract declares.
-const UNDECLARED_FIELD: &str = "undeclaredField";
 
 /// The violations of a page.
 pub(super) struct ViolationsView<'v> {
@@ -220,7 +218,7 @@ fn event_name(kind: &str, name: Option<&str>) -> String {
 
 fn quarantine_of_field(one: &FieldViolations, found: &ContractViolations, request: &PageRequest) -> String {
     let code = match one.rule.as_str() {
-        "undeclaredEvent" | "undeclaredVersion" => "undeclared-event",
+        UNDECLARED_EVENT | UNDECLARED_VERSION => "undeclared-event",
         // Of an event that breaks its schema as well there is another one.
         UNDECLARED_FIELD | OTHERS => "",
         _ => "schema-violation",

@@ -232,6 +232,7 @@ fn a_sync_that_is_paused_does_not_fail_until_it_goes_on() {
     let admin = Admin::new(&server, &token);
     assert_eq!(server.batch(&[json!({"type": "page", "messageId": "a"})]).status, 200);
     let failing = "tidegate_sync_failing{environment=\"default\",sync=\"web-to-away\"}";
+    let paused = "tidegate_sync_paused{environment=\"default\",sync=\"web-to-away\"}";
     let shows = |wanted: Value| {
         seldom("it is shown so", || {
             let activity = admin.get("/api/v1/activity");
@@ -248,14 +249,14 @@ fn a_sync_that_is_paused_does_not_fail_until_it_goes_on() {
     wait_for(&server, &[(failing, 1.0)]);
     for object in ["sync/web-to-away", "destination/away"] {
         changed(&format!("/api/v1/objects/{object}/pause"));
-        wait_for(&server, &[(failing, 0.0)]);
+        wait_for(&server, &[(failing, 0.0), (paused, 1.0)]);
         shows(json!({"failing": false, "paused": true}));
         seldom("all is well", || {
             let health = workspace.status()["health"].clone();
             if health["well"] == true { Ok(()) } else { Err(health.to_string()) }
         });
         changed(&format!("/api/v1/objects/{object}/resume"));
-        wait_for(&server, &[(failing, 1.0)]);
+        wait_for(&server, &[(failing, 1.0), (paused, 0.0)]);
         shows(json!({"failing": true, "paused": false}));
     }
     server.stop();

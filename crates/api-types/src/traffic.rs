@@ -122,7 +122,7 @@ pub struct TrafficSender {
 pub struct TrafficFinding {
     /// The keyword of the schema that does not hold, or `undeclaredEvent`, `undeclaredVersion`, `undeclaredField`.
     pub keyword: String,
-    /// A JSON pointer with a star for each item of a list; empty for the event as a whole.
+    /// A JSON pointer with a star for each item of a list and each name that a schema leaves open; empty for the event as a whole.
     pub place: String,
     /// A sentence without values of the event.
     pub says: String,

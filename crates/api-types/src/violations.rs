@@ -103,7 +103,7 @@ pub struct FieldViolations {
     #[serde(rename = "type")]
     pub kind: String,
     pub name: Option<String>,
-    /// A JSON pointer with a star for each item of a list; empty for the event as a whole, and of `undeclaredField` where names are masked; `(others)`
+    /// A JSON pointer with a star for each item of a list and each name that a schema leaves open; empty for the event as a whole, and of `undeclaredField` where names are masked; `(others)`
     /// for fields that are not declared and found no room.
     pub field: String,
     /// The keyword of the schema that did not hold, or `undeclaredEvent`, `undeclaredVersion`, `undeclaredField`; `(others)` for what found no room.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as ErrorKind;
 use tidegate_document::pointer;
+use tidegate_event::UNDECLARED_FIELD;
 use tidegate_event::value::Value;
 
 use super::VIOLATIONS_MAX;
@@ -12,9 +13,6 @@ use super::client_release::client_release;
 use super::report::{ContractReport, ReportStep, write_place};
 use super::schema::escape;
 
-pub(super) const UNDECLARED_EVENT: &str = "undeclaredEvent";
-pub(super) const UNDECLARED_VERSION: &str = "undeclaredVersion";
-pub(super) const UNDECLARED_FIELD: &str = "undeclaredField";
 /// Where the version of an event stands.
 pub(super) const VERSION_PLACE: &str = "/context/htevents/schemaVersion";
 /// Of a schema that does not hold and does not say why.
@@ -36,7 +34,7 @@ pub struct BrokenRules {
 /// One rule that does not hold at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenRule {
-    /// A JSON pointer with a star for each item of a list; empty for the event as a whole.
+    /// A JSON pointer with a star for each item of a list and each name that a schema leaves open; empty for the event as a whole.
     pub place: String,
     /// The keyword of the schema that does not hold, or `undeclaredEvent`, `undeclaredVersion`, `undeclaredField`.
     pub keyword: String,
@@ -85,7 +83,8 @@ impl BrokenRules {
 
 /// Where an error is, and what stands there: of what is missing, where it would be.
 pub(super) fn place_of<'v>(event: &'v Value, error: &ValidationError<'_>) -> (String, Option<&'v Value>) {
-    let (mut place, mut found) = starred(event, error.instance_path().as_str());
+    let open_names = open_names(error.evaluation_path().as_str());
+    let (mut place, mut found) = starred(event, error.instance_path().as_str(), &open_names);
     if let ErrorKind::Required { property } = error.kind() {
         found = None;
         if let Some(name) = property.as_str() {
@@ -95,10 +94,35 @@ pub(super) fn place_of<'v>(event: &'v Value, error: &ValidationError<'_>) -> (St
     (ContractReport::line(|line| line.write_str(&place)), found)
 }
 
-/// A pointer into an event with a star for each item of a list, and what it leads to.
-fn starred<'v>(event: &'v Value, at: &str) -> (String, Option<&'v Value>) {
+/// Of each step into an event that a path through a schema stands for, whether senders choose its name.
+fn open_names(path: &str) -> Vec<bool> {
+    let mut open = Vec::new();
+    let mut steps = path.strip_prefix('/').into_iter().flat_map(pointer::steps).peekable();
+    while let Some(keyword) = steps.next() {
+        match keyword.as_str() {
+            "properties" => open.extend(steps.next().map(|_| false)),
+            "patternProperties" => open.extend(steps.next().map(|_| true)),
+            "additionalProperties" | "unevaluatedProperties" => open.push(true),
+            "items" | "prefixItems" | "additionalItems" | "unevaluatedItems" | "contains" => {
+                // Of a list of schemas, one for each item, the path says which.
+                let _which = steps.next_if(|step| step.parse::<usize>().is_ok());
+                open.push(false);
+            }
+            "allOf" | "anyOf" | "oneOf" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
+                let _which = steps.next();
+            }
+            _ => {}
+        }
+    }
+    open
+}
+
+/// A pointer into an event with a star for each item of a list and each of its steps whose name is open, and what it leads to.
+fn starred<'v>(event: &'v Value, at: &str, open_names: &[bool]) -> (String, Option<&'v Value>) {
     let (mut place, mut here) = (String::new(), Some(event));
+    let mut open_names = open_names.iter().copied();
     for step in at.strip_prefix('/').into_iter().flat_map(pointer::steps) {
+        let is_open = open_names.next().unwrap_or(false);
         match here {
             Some(Value::Array(items)) => {
                 place.push_str("/*");
@@ -106,7 +130,11 @@ fn starred<'v>(event: &'v Value, at: &str) -> (String, Option<&'v Value>) {
             }
             other => {
                 place.push('/');
-                place.push_str(&escape(&step));
+                if is_open {
+                    place.push('*');
+                } else {
+                    place.push_str(&escape(&step));
+                }
                 here = other.and_then(|value| value.get(&step));
             }
         }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_event::EventKind;
 use tidegate_event::value::JsonObject;
+use tidegate_event::{EventKind, UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION};
 
 use super::client_release::client_release;
 use super::compile::Contract;
@@ -178,8 +178,8 @@ fn line(name: &str, event: &WatchedEvent, key: &DriftKey, senders: &BTreeMap<Dri
 fn what(key: &DriftKey) -> String {
     let field = field(&key.place);
     match key.keyword.as_str() {
-        "undeclaredEvent" | "undeclaredVersion" => format!("the event is not declared: {}", key.says),
-        "undeclaredField" => format!("`{field}` is not declared"),
+        UNDECLARED_EVENT | UNDECLARED_VERSION => format!("the event is not declared: {}", key.says),
+        UNDECLARED_FIELD => format!("`{field}` is not declared"),
         "required" => format!("`{field}` is missing"),
         "type" => format!("`{field}` is {}", a_type(key.found)),
         "enum" => format!("`{field}` has a value that is not listed"),

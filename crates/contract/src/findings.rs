@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use jsonschema::ValidationError;
-use tidegate_event::EventKind;
 use tidegate_event::value::{JsonObject, Value};
+use tidegate_event::{EventKind, UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION};
 
-use super::broken::{UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION, VERSION_PLACE, place_of};
+use super::broken::{VERSION_PLACE, place_of};
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::judge::{called, counts_when_open, name_of, version_of};
 use super::report::{ContractReport, write_place};
@@ -16,7 +16,7 @@ use super::{Action, OnUndeclaredFields, VIOLATIONS_MAX};
 /// One thing that a contract finds in an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventFinding {
-    /// A JSON pointer with a star for each item of a list; empty for the event as a whole.
+    /// A JSON pointer with a star for each item of a list and each name that a schema leaves open; empty for the event as a whole.
     pub place: String,
     /// The keyword of the schema that does not hold, or `undeclaredEvent`, `undeclaredVersion`, `undeclaredField`.
     pub keyword: String,

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as ErrorKind;
-use tidegate_event::EventKind;
 use tidegate_event::value::{JsonObject, Value};
+use tidegate_event::{EventKind, UNDECLARED_EVENT, UNDECLARED_VERSION};
 
-use super::broken::{BrokenRules, UNDECLARED_EVENT, UNDECLARED_VERSION, VERSION_PLACE};
+use super::broken::{BrokenRules, VERSION_PLACE};
 use super::compile::{Contract, ContractRule, EventLookup};
 use super::report::{ContractReport, write_place, write_pointer};
 use super::{Action, OnSchemaViolation, OnUndeclaredFields, VERSION_DEFAULT, VIOLATIONS_MAX, Verdict, Violation};

@@ -487,3 +487,32 @@ fn of_what_an_event_breaks_so_much_is_told_and_that_there_is_more() {
     assert_eq!(broken.rules.len(), VIOLATIONS_MAX + 1);
     assert_eq!(broken.rules.last().map(|rule| rule.keyword.as_str()), Some("(others)"));
 }
+
+#[test]
+fn names_that_a_schema_leaves_open_are_in_no_place() {
+    let price = json!({"type": "object", "required": ["sum"], "properties": {"sum": {"type": "number"}}});
+    let schema = json!({"type": "object", "$defs": {"price": price}, "properties": {"properties": {"properties": {
+        "open": {"additionalProperties": {"$ref": "#/$defs/price"}},
+        "patterned": {"patternProperties": {"@": {"allOf": [{"properties": {"seen": {"items": {"type": "string"}}}}]}}},
+        "properties": {"properties": {"n": {"type": "number"}}},
+    }}}});
+    let contract = compile(with_components(schema, &[]));
+    let mut body = event(json!({
+        "open": {"ann@example.com": {"sum": "no"}, "bob": {}, "eve": 5},
+        "patterned": {"ann@example.com": {"seen": ["a", 5]}},
+        "properties": {"n": "no"},
+    }));
+    let broken = contract.judge(EventKind::Track, &mut body).violation.unwrap().broken;
+    let mut places: Vec<String> = broken.rules.iter().map(|rule| format!("{} {}", rule.place, rule.keyword)).collect();
+    places.sort_unstable();
+    assert_eq!(
+        places,
+        [
+            "/properties/open/* type",
+            "/properties/open/*/sum required",
+            "/properties/open/*/sum type",
+            "/properties/patterned/*/seen/* type",
+            "/properties/properties/n type",
+        ]
+    );
+}

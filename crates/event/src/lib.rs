@@ -136,6 +136,11 @@ pub fn is_blank(text: &str) -> bool {
     text.trim_start().is_empty()
 }
 
+/// The rule of an event that no contract declares; beside it stand those of a version and of a field, and the keywords of a schema.
+pub const UNDECLARED_EVENT: &str = "undeclaredEvent";
+pub const UNDECLARED_VERSION: &str = "undeclaredVersion";
+pub const UNDECLARED_FIELD: &str = "undeclaredField";
+
 /// What a contract found in one event; becomes a row of `event_violations` whatever the policy was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViolationRecord {

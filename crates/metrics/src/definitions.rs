@@ -242,6 +242,12 @@ pub const SYNC_FAILING: MetricDefinition = MetricDefinition {
     labels: &["environment", "sync"],
     help: "1 while a sync fails, or its destination does not take events, which are retried; 0 while it or its destination is paused.",
 };
+pub const SYNC_PAUSED: MetricDefinition = MetricDefinition {
+    name: "tidegate_sync_paused",
+    kind: MetricKind::Gauge,
+    labels: &["environment", "sync"],
+    help: "1 while a sync or its destination is paused.",
+};
 pub const SYNC_LAG: MetricDefinition = MetricDefinition {
     name: "tidegate_sync_lag_records",
     kind: MetricKind::Gauge,
@@ -430,6 +436,7 @@ pub const METRICS: &[MetricDefinition] = &[
     SYNC_EVENTS,
     SYNC_FAILURES,
     SYNC_FAILING,
+    SYNC_PAUSED,
     SYNC_LAG,
     SYNC_OLDEST,
     SYNC_LAST,

@@ -14,6 +14,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use rusqlite::{Connection, Row, ToSql, Transaction, TransactionBehavior, params};
+use tidegate_event::UNDECLARED_FIELD;
 use tidegate_event::value::Value;
 
 use super::fates::{fate_hour, shortened};
@@ -44,8 +45,6 @@ const ROWS_MAX: i64 = 1_000;
 const TALLY_ROWS_MAX: usize = 1_000;
 /// Rows that an hour of a source, and a log range, have for fields that no contract declares; of each event and release those beyond are one.
 const UNDECLARED_FIELDS_MAX: usize = 200;
-/// The rule of such a field; the query below spells it out.
-const UNDECLARED_FIELD: &str = "undeclaredField";
 /// Stands for what found no room, and for names that say who somebody is.
 const OTHERS: &str = "(others)";
 

@@ -266,6 +266,7 @@ impl EngineScrape<'_> {
         let is_paused = self.engine.names().paused_syncs.contains(sync);
         let fails = !is_paused && (report.failure.is_some() || pending.refused > 0);
         self.add(&metrics::SYNC_FAILING, &[sync], u8::from(fails));
+        self.add(&metrics::SYNC_PAUSED, &[sync], u8::from(is_paused));
         if let Some(at_us) = report.delivered_at_us {
             self.add(&metrics::SYNC_LAST, &[sync], seconds(at_us));
         }

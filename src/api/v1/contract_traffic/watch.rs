@@ -12,7 +12,7 @@ use tidegate_contract::{
     Proposal, client_release,
 };
 use tidegate_event::value::JsonObject;
-use tidegate_event::{Event, EventKind, time};
+use tidegate_event::{Event, EventKind, UNDECLARED_EVENT, UNDECLARED_FIELD, UNDECLARED_VERSION, time};
 
 /// Events by type and name.
 const EVENTS_MAX: usize = 500;
@@ -26,9 +26,6 @@ const DIFFERENCES_MAX: usize = 200;
 /// Bytes of a name, a version or a `messageId`.
 const NAME_BYTES_MAX: usize = 200;
 
-const UNDECLARED_EVENT: &str = "undeclaredEvent";
-const UNDECLARED_VERSION: &str = "undeclaredVersion";
-const UNDECLARED_FIELD: &str = "undeclaredField";
 /// Stands for the senders for which there is no room.
 const OTHER_SENDERS: &str = "(others)";
 
