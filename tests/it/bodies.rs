@@ -38,6 +38,8 @@ fn a_bad_event_in_a_batch_is_quarantined_and_its_neighbours_arrive() {
         ("missing-type", br#"{"event":"x"}"#.to_vec()),
         ("missing-event-name", br#"{"type":"track"}"#.to_vec()),
         ("invalid-message-id", br#"{"type":"page","messageId":{}}"#.to_vec()),
+        ("invalid-message-id", br#"{"type":"page","messageId":"h\u0000a"}"#.to_vec()),
+        ("invalid-message-id", format!(r#"{{"type":"page","messageId":"{}"}}"#, "i".repeat(1_025)).into_bytes()),
     ];
     let workspace = Workspace::new();
     let server = workspace.serve();

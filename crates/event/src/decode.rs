@@ -42,12 +42,18 @@ impl From<JsonError> for DecodeRefusal {
             JsonError::TooDeep(_) => RecordProblem::TooDeep.code(),
             JsonError::DuplicateKey(_) => "duplicate-key",
         };
-        Self::new(code, format!("the event is {error}"))
+        let message = match error {
+            JsonError::DuplicateKey(_) => format!("the event has {error}"),
+            _ => format!("the event is {error}"),
+        };
+        Self::new(code, message)
     }
 }
 
 /// Deeper than any configured limit: the door has counted already, this bounds the parser's stack whatever happens.
 pub const DEPTH_MAX: usize = 256;
+/// Of a messageId. PostgreSQL's index takes 2,704 bytes; what functions make of an event has this id and a number.
+const MESSAGE_ID_BYTES_MAX: usize = 1_024;
 
 /// Decodes one record.
 pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Result<Event, DecodeRefusal> {
@@ -121,7 +127,7 @@ pub fn edited(body: JsonObject, parent: &Event) -> Result<Event, (DecodeRefusal,
         Some(kind) => name(&body, kind).map(|()| kind),
     };
     let fits = fits.and_then(|kind| match message_id {
-        Some(id) if !id.is_empty() => instants(&body).map(|()| kind),
+        Some(id) if !id.is_empty() => is_key(id).and_then(|()| instants(&body)).map(|()| kind),
         _ => Err(DecodeRefusal::new("invalid-message-id", "the function left no messageId")),
     });
     match fits {
@@ -186,14 +192,27 @@ fn name(body: &JsonObject, kind: EventKind) -> Result<(), DecodeRefusal> {
     }
 }
 
+/// What every warehouse can have as the key of a row.
+fn is_key(id: &str) -> Result<(), DecodeRefusal> {
+    let refused = |message: String| Err(DecodeRefusal::new("invalid-message-id", message));
+    if id.contains('\0') {
+        return refused("the messageId has the character U+0000".to_owned());
+    }
+    if id.len() > MESSAGE_ID_BYTES_MAX {
+        return refused(format!("the messageId has {} bytes, and may have {MESSAGE_ID_BYTES_MAX}", id.len()));
+    }
+    Ok(())
+}
+
 /// Leaves a non-empty string as it is, spells a number, and fills a gap with the door's id.
 fn message_id(body: &mut JsonObject, fallback: &str) -> Result<(), DecodeRefusal> {
     let id = match body.get("messageId") {
-        Some(Value::String(id)) if !id.is_empty() => return Ok(()),
+        Some(Value::String(id)) if !id.is_empty() => return is_key(id),
         Some(Value::Number(number)) => number.to_string(),
         None | Some(Value::Null | Value::String(_)) if !fallback.is_empty() => fallback.to_owned(),
         _ => return Err(DecodeRefusal::new("invalid-message-id", "the messageId is neither a string nor a number")),
     };
+    is_key(&id)?;
     body.insert("messageId", id.into());
     Ok(())
 }
@@ -478,6 +497,11 @@ mod tests {
         assert_eq!(refused(r#"{"type":"track"}"#), "missing-event-name");
         assert_eq!(refused(r#"{"type":"track","event":{}}"#), "missing-event-name");
         assert_eq!(refused(r#"{"type":"page","messageId":{}}"#), "invalid-message-id");
+        assert_eq!(refused(r#"{"type":"page","messageId":"a\u0000b"}"#), "invalid-message-id");
+        let of_length = |length| format!(r#"{{"type":"page","messageId":"{}"}}"#, "m".repeat(length));
+        assert_eq!(refused(&of_length(MESSAGE_ID_BYTES_MAX + 1)), "invalid-message-id");
+        let longest = of_length(MESSAGE_ID_BYTES_MAX);
+        assert!(decode(&record(longest.as_bytes()), "web".into(), Position::new(0, 7)).is_ok());
     }
 
     #[test]

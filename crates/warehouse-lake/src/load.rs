@@ -21,6 +21,7 @@ use tidegate_warehouse::encoder::Piece;
 use tidegate_warehouse::evolve::Type;
 use tidegate_warehouse::loader::{Loader, Snapshot, Stopped};
 use tidegate_warehouse::name;
+use tidegate_warehouse::profiles::PROFILES;
 use tidegate_warehouse::schema_cache::{FoundSchema, FoundTable, Object, SchemaCache};
 use tidegate_warehouse::table::{Changes, Family, OVERFLOW, Table};
 use tidegate_warehouse::waiting::{Refusal, Waiting};
@@ -131,8 +132,10 @@ impl LakeLoader {
             .collect();
         let fixed = Family::FIXED.iter().map(|name| (*name).to_owned()).chain([OVERFLOW.to_owned()]);
         let unnamed = name::table("", &Family::FIXED);
-        let wanted: BTreeSet<String> =
-            names.into_iter().map(|name| name::table(name, &Family::FIXED)).chain(fixed).chain([unnamed]).collect();
+        // A table gives way to a view of the latest traits.
+        let beside_views = PROFILES.iter().map(|profile| format!("_{}", profile.view));
+        let named = names.into_iter().map(|name| name::table(name, &Family::FIXED));
+        let wanted: BTreeSet<String> = named.chain(fixed).chain([unnamed]).chain(beside_views).collect();
         let missing: Vec<(String, String)> = wanted
             .into_iter()
             .filter(|name| !found.tables.contains_key(name))
@@ -215,7 +218,8 @@ impl LakeLoader {
         let tables = root.tables.iter().map(|entry| (entry.schema.clone(), entry.name.clone())).collect();
         if self.viewed.as_ref() != Some(&tables) {
             let settings = &self.settings.settings;
-            let text = views::duckdb(&self.settings.name, &settings.schema, &tables, settings.limits.profiles);
+            let text =
+                views::duckdb(&from_anywhere(&self.settings.name), &settings.schema, &tables, settings.limits.profiles);
             match self.settings.store.put(views::DUCKDB, text.into()).await {
                 Ok(()) => self.viewed = Some(tables),
                 Err(error) => {
@@ -356,4 +360,12 @@ pub(super) async fn find(settings: &CheckedLake) -> Result<FoundSchema, LakeErro
         .into_iter()
         .filter_map(|entry| Some((entry.name.clone(), found_table(manifests.get(&entry.manifest)?))));
     Ok(FoundSchema { has_schema: true, tables: tables.collect() })
+}
+
+/// A lake's name as its readers need it, who begin in folders of their own.
+fn from_anywhere(lake: &str) -> String {
+    if lake.contains("://") {
+        return lake.to_owned();
+    }
+    std::path::absolute(lake).map_or_else(|_| lake.to_owned(), |folder| folder.display().to_string())
 }

@@ -133,6 +133,16 @@ pub fn the_character_nul_is_kept<R: Rig>(rig: &R) {
     assert_eq!(name, "Nul\0Name");
 }
 
+pub fn a_column_whose_first_value_does_not_fit_becomes_no_narrower<R: Rig>(rig: &R) {
+    let mut subject = Subject::open(rig);
+    for (at, value) in [json!("a\0b"), json!(5), json!("hello")].into_iter().enumerate() {
+        let delivery = subject.deliver(batch(vec![track(at as u64, &format!("m{at}"), "E", json!({ "v": value }))]));
+        assert_eq!(delivery.notices, [""; 0]);
+    }
+    let seen = rig.seen(None);
+    assert_eq!((seen["e"].cell("m1", "v"), seen["e"].cell("m2", "v")), (Some("5"), Some("hello")));
+}
+
 pub fn two_paths_for_one_column_are_both_kept<R: Rig>(rig: &R) {
     let rows = [
         (json!({"orderId": 1, "order_id": 2}), "2", json!({"orderId": 1})),

@@ -298,7 +298,8 @@ macro_rules! suite {
                 numbers_keep_every_digit
                 a_type_that_flips_ends_as_text_and_keeps_every_value types_declared_in_advance_win;
             hostile: names_that_look_like_sql_are_only_names values_come_back_byte_for_byte
-                two_paths_for_one_column_are_both_kept the_character_nul_is_kept;
+                two_paths_for_one_column_are_both_kept the_character_nul_is_kept
+                a_column_whose_first_value_does_not_fit_becomes_no_narrower;
             exactly_once: the_same_batch_twice_is_there_once overlapping_batches_after_a_reopening_leave_each_event_once
                 a_backfill_of_the_same_range_changes_nothing an_id_that_comes_again_keeps_its_first_row
                 two_syncs_keep_their_own_ledgers an_empty_batch_moves_the_ledger_and_a_gap_is_told

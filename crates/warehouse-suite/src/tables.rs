@@ -227,6 +227,15 @@ pub fn an_event_called_like_a_view_gives_way_to_it<R: Rig>(rig: &R) {
     let Some(rows) = rig.read("_users", &["id", "event", "n"]) else { return };
     assert_eq!(rows, ["t|_users|1"]);
     assert_eq!(rig.read("users", &["user_id", "n"]).unwrap(), ["u|2"]);
+    // Whoever opens it again knows that the table is its own, whatever comes first.
+    for (at, name) in [(2, "Users"), (3, "Accounts"), (4, "Accounts")] {
+        drop(subject);
+        subject = Subject::open(rig);
+        let delivery = subject.deliver(batch(vec![track(at, &format!("t{at}"), name, json!({ "n": at }))]));
+        assert_eq!(delivery.notices, [""; 0]);
+    }
+    assert_eq!(rig.read("_users", &["id", "n"]).unwrap(), ["t|1", "t2|2"]);
+    assert_eq!(rig.read("_accounts", &["id", "n"]).unwrap(), ["t3|3", "t4|4"]);
 }
 
 pub fn a_view_of_the_latest_traits_gives_way_to_who_has_its_name<R: Rig>(rig: &R) {

@@ -150,7 +150,9 @@ impl Column {
 
     /// The change has been made.
     pub fn applied(&mut self) {
-        self.declared = Some(self.kind());
+        // Also where no value of it fitted: what comes next does not make it narrower.
+        self.wanted = Some(self.kind());
+        self.declared = self.wanted;
         (self.rounds, self.alters) = (self.rounds && !self.redeclare, self.alters && !self.redeclare);
         self.redeclare = false;
     }

@@ -34,9 +34,10 @@ fn message(n: usize) -> StreamMessage {
 
 /// What a message becomes, and the text of its context.
 fn mapped(n: usize) -> (MappedEvent, String) {
-    let (offset, published) = (1_000_000 + n, "2023-11-14T22:13:20.000000Z");
+    let (offset, published) = (1_000_000 + n, "2023-11-14T22:13:20.000Z");
+    let timestamp = "2023-11-14T22:13:20.000000Z";
     let properties = payload(n);
-    let event = format!(r#"{{"event":"orders","properties":{properties},"timestamp":"{published}","type":"track"}}"#);
+    let event = format!(r#"{{"event":"orders","properties":{properties},"timestamp":"{timestamp}","type":"track"}}"#);
     let place = format!(r#""offset":{offset},"partition":3,"publishedAt":"{published}","topic":"orders""#);
     let id = format!("orders/3/{offset}");
     let event = MappedEvent { bytes: event.into_bytes(), id: id.clone(), delivery_id: id, unmappable: None };
@@ -154,7 +155,7 @@ async fn messages_of_several_partitions_keep_what_is_their_own() {
         assert_eq!(kafka["offset"].to_string(), message.at);
         let key = message.key.as_deref().map(|key| std::str::from_utf8(key).unwrap());
         assert_eq!(kafka["key"].as_str(), key);
-        let published = message.published_at_us.map(tidegate_event::time::format);
+        let published = message.published_at_us.map(tidegate_event::time::format_millis);
         assert_eq!(kafka["publishedAt"].as_str(), published.as_deref());
     }
     assert_eq!(stream.records().len(), 30);
