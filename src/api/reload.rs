@@ -146,8 +146,11 @@ impl From<ReloadRefusal> for ApiRefusal {
         match refusal {
             ReloadRefusal::Problems(problems) => {
                 let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
-                let first =
-                    problems.first().map(|first| format!("{}:{}: {}", first.file.display(), first.line, first.message));
+                let first = problems.first().map(|first| match first.line {
+                    // What the catalog says has no lines.
+                    0 => format!("{}: {}", first.file.display(), first.message),
+                    line => format!("{}:{line}: {}", first.file.display(), first.message),
+                });
                 let first = first.unwrap_or_default();
                 let detail = format!("the workspace has {count} problem{plural}, and nothing was changed: {first}");
                 let fix = "correct what `problems` names; `tidegate check` finds the same";

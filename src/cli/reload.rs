@@ -1,6 +1,6 @@
 //! `tidegate reload`: a running server reads its folder again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tidegate_api_types::ProblemDetails;
@@ -15,13 +15,13 @@ use crate::config::Outline;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate reload shop                                   the server on this machine, by `admin.listen` of shop\n  tidegate reload --server https://tide.example.com      one that is elsewhere\n\nThe server reads its folder, checks all of it, and changes what is different, part by part: everything else goes\non as it is. A folder with problems changes nothing, and so does one that takes a source or a sync away for which\nevents wait, unless --drain or --abandon says what becomes of them: a sync that drains goes on, also over a restart,\nuntil everything is delivered that was accepted for it. SIGHUP to the server does the same and says in its log what came of it.\n\nExit code 0 when what the folder says runs, 1 when it was refused or an object of it does not run, 3 when the\nfolder has problems."
+    after_help = "Examples:\n  tidegate reload shop                                   the server on this machine, by `admin.listen` of shop, whichever context is in use\n  tidegate reload --server https://tide.example.com      one that is elsewhere\n\nThe server reads its folder, checks all of it, and changes what is different, part by part: everything else goes\non as it is. A folder with problems changes nothing, and so does one that takes a source or a sync away for which\nevents wait, unless --drain or --abandon says what becomes of them: a sync that drains goes on, also over a restart,\nuntil everything is delivered that was accepted for it. SIGHUP to the server does the same and says in its log what came of it.\n\nExit code 0 when what the folder says runs, 1 when it was refused or an object of it does not run, 3 when the\nfolder has problems."
 )]
 pub(super) struct ReloadArgs {
-    /// The workspace's folder, for the address of the server; the server reads its own
-    #[arg(default_value = ".", value_name = "DIR")]
-    dir: PathBuf,
-    /// The admin API of the server [default: that of the context, else `admin.listen` of tidegate.yaml, on this machine]
+    /// A workspace's folder: the server on this machine at its `admin.listen` is asked, whichever context is in use, and reads its own folder
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The admin API of the server [default: by DIR; without it that of the context, else `admin.listen` of ./tidegate.yaml, on this machine]
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The environment whose folder is read again [default: that of the server's own folder]
@@ -34,18 +34,25 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn run(args: &ReloadArgs, json: bool) -> CommandDone {
-    let of_folder = || -> Result<String, CommandFailure> {
-        let outline = Outline::read(&args.dir, None).map_err(CommandFailure::Problems)?;
+    let of_folder = |dir: &Path| -> Result<String, CommandFailure> {
+        let outline = Outline::read(dir, None).map_err(CommandFailure::Problems)?;
         outline.admin_url().map_err(CommandFailure::Problems)
     };
-    let client = args.access.client_or(args.server.as_deref(), of_folder)?.in_workspace(args.workspace.clone());
+    // A folder that is named is of a server, which is not that of the context.
+    let server = match (&args.server, &args.dir) {
+        (Some(server), _) => Some(server.clone()),
+        (None, Some(dir)) => Some(of_folder(dir)?),
+        (None, None) => None,
+    };
+    let client = args.access.client_or(server.as_deref(), || of_folder(Path::new(".")))?;
+    let client = client.in_workspace(args.workspace.clone());
     let reload = Reload { drain: args.endings.drain.clone(), abandon: args.endings.abandon.clone() };
     match runtime()?.block_on(client.reload(&reload)) {
         Ok(done) => {
             if json {
                 println!("{}", serde_json::to_string(&done)?);
             } else {
-                print(&done);
+                print(&done, &client.origin());
             }
             let fails = done.behind.iter().any(|one| one.error.is_some());
             Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -67,7 +74,7 @@ pub(super) fn problems(problem: &ProblemDetails) -> Vec<Problem> {
     problem.problems.iter().map(of).collect()
 }
 
-fn print(done: &Reloaded) {
+fn print(done: &Reloaded, server: &str) {
     plan::print_differences(&done.settings, &done.changed);
     for (sync, change) in &done.syncs {
         println!("  sync {}: {}", style::plain(sync, 200), style::plain(change, 50));
@@ -83,7 +90,7 @@ fn print(done: &Reloaded) {
         (true, true) => "nothing is different",
         (true, false) => "the workspace runs",
     };
-    println!("{what}; revision {}", style::count(done.revision));
+    println!("{what}; revision {} of {}", style::count(done.revision), style::plain(server, 300));
 }
 
 /// What was changed, or would be; what is left is somewhere no more, as `left` says, and is not deleted.

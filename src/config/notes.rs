@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
+use tidegate_api_types::workspace::ObjectRefKind;
 use tidegate_contract::lint::ENVELOPE;
 use tidegate_document::nearest::nearest;
 use tidegate_document::problem::Problem;
@@ -13,8 +14,6 @@ use super::Workspace;
 use super::destinations::DestinationKind;
 use super::folder::{entries, is_yaml};
 
-/// Folders that are read, besides those of contract repositories.
-const FOLDERS: [&str; 5] = ["sources", "functions", "lookups", "destinations", "syncs"];
 /// Folders of contracts; those in the root of the workspace, and not in `events`, are not read.
 const OF_CONTRACTS: [&str; 2] = ["contracts", "domains"];
 
@@ -30,7 +29,7 @@ impl Workspace {
             let message = "this folder has YAML files, and nothing of it is read".to_owned();
             let fix = match OF_CONTRACTS.contains(&&*folder) {
                 true => format!("contracts lie in events/{folder}"),
-                false => format!("the folders of a workspace are {}, events", FOLDERS.join(", ")),
+                false => format!("the folders of a workspace are {}, events", folders().join(", ")),
             };
             note(&folder, message, fix);
         }
@@ -190,6 +189,11 @@ impl Workspace {
     }
 }
 
+/// Folders that are read, besides those of contract repositories.
+fn folders() -> [&'static str; ObjectRefKind::OF_FOLDERS.len()] {
+    ObjectRefKind::OF_FOLDERS.map(ObjectRefKind::folder)
+}
+
 /// Folders with YAML files that nobody reads; a plugin's project is none of them.
 fn unread(dir: &Path) -> Vec<String> {
     let has_yaml = |path: &Path| entries(path).any(|path| is_yaml(&path));
@@ -202,7 +206,7 @@ fn unread(dir: &Path) -> Vec<String> {
         })
         .map(|(name, _)| name)
         .filter(|name| !name.starts_with('.') && name != "events" && name != "data")
-        .filter(|name| !FOLDERS.contains(&name.as_str()))
+        .filter(|name| !folders().contains(&name.as_str()))
         .collect();
     folders.sort_unstable();
     folders
@@ -211,7 +215,7 @@ fn unread(dir: &Path) -> Vec<String> {
 /// What lies in a folder of objects, looks like one, and is not read.
 fn passed_over(dir: &Path) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    for folder in FOLDERS {
+    for folder in folders() {
         for path in entries(&dir.join(folder)) {
             let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
             let small = name.to_lowercase();

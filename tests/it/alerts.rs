@@ -342,6 +342,23 @@ fn a_channel_that_is_dead_keeps_nobody_else_from_being_told_and_its_messages_wai
 }
 
 #[test]
+fn a_folder_of_alerts_is_read_and_the_history_of_an_alert_that_there_is_not_is_refused() {
+    let workspace = Workspace::new();
+    workspace.write("alerts/channels.yaml", "notify:\n  ops: {webhook: https://far.example/in}\n");
+    let checked = run(&["check", workspace.path().to_str().unwrap(), "--json"]);
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert!(!checked["notes"].to_string().contains("nothing of it is read"), "{checked:#}");
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let known = admin.get("/api/v1/alert-history?alert=channels");
+    assert_eq!(known["entries"], json!([]));
+    let absent = admin.ask("GET", "/api/v1/alert-history?alert=nobody", b"");
+    assert_eq!(absent.status, 404, "{}", absent.text());
+    server.stop();
+}
+
+#[test]
 fn a_workspace_without_alerts_has_those_that_everybody_needs_and_says_so() {
     let workspace = Workspace::new();
     let token = workspace.admin_token();

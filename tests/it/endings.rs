@@ -256,6 +256,23 @@ fn a_sync_to_a_warehouse_made_again_writes_no_row_twice() {
 }
 
 #[test]
+fn a_sync_that_finds_everything_in_its_ledger_is_not_behind() {
+    let running = Reloading::of(two_sources());
+    for id in ["a", "b", "c"] {
+        assert_eq!(running.page(FIRST, id), 200);
+    }
+    running.wait_for_delivered("app", 3);
+    running.remove("syncs/app.yaml");
+    running.settle();
+    running.workspace.write("syncs/app.yaml", "source: app\ndestination: second\n");
+    running.settle();
+    // Nobody sends anything more.
+    running.wait("it has come as far as its ledger", |status| status["syncs"]["app"]["lag"] == 0);
+    running.server.stop();
+    assert_eq!(pages(&running.workspace.data().join("second.db")), ["a", "b", "c"]);
+}
+
+#[test]
 fn pending_events_ask_before_a_plugin_becomes_a_warehouse() {
     let status = Arc::new(AtomicU16::new(503));
     let answers = Arc::clone(&status);

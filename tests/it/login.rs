@@ -337,6 +337,14 @@ fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     assert!(commands.fails(&["object", "list", "source", "--server", "http://127.0.0.1:1"]).contains("no token"));
     let both = commands.fails(&["object", "list", "source", "--context", "shop", "--server", "http://127.0.0.1:1"]);
     assert!(both.contains("leave one of them out"), "{both}");
+    // A folder is of its own server, and of none without a tidegate.yaml.
+    let folder = workspace.dir.path().join("other");
+    std::fs::create_dir(&folder).unwrap();
+    let reload = ["reload", folder.to_str().unwrap()];
+    assert!(!commands.run(&reload, "").status.success(), "it is no folder of a server");
+    std::fs::write(folder.join("tidegate.yaml"), "admin: {listen: \"127.0.0.1:1\"}\n").unwrap();
+    let of_folder = commands.fails(&reload);
+    assert!(of_folder.contains("no token for http://127.0.0.1:1"), "{of_folder}");
     // One that is there already; what is shown holds none of them.
     let made = admin.post("/api/v1/tokens", &json!({"name": "root", "user": "admin"}));
     let other = made.json()["token"].as_str().unwrap().to_owned();

@@ -178,3 +178,19 @@ fn a_source_whose_keys_have_all_ended_is_noted() {
     write(of(FIRST, "2020") + &of(SECOND, "2999"));
     assert!(!notes().contains("has ended"), "{}", notes());
 }
+
+#[test]
+fn a_key_in_a_file_is_not_made_anew_by_a_start() {
+    let workspace = Workspace::new();
+    workspace.write("sources/web.yaml", &format!("kind: http\nwrite_key: {FIRST}\n"));
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    assert_eq!(send(&server, FIRST, "a").status, 200);
+    server.stop();
+    let server = workspace.serve();
+    let answer = Admin::new(&server, &token).get("/admin/write-keys");
+    let key = &answer["write_keys"][0];
+    assert!(key["first_used"].is_string(), "{key}");
+    assert_eq!(key["created"], key["first_used"], "{key}");
+    server.stop();
+}

@@ -68,6 +68,10 @@ pub struct ShownCatalogPlan {
     /// Changes of what the server's own folder manages: they are made only with `take_over`.
     #[serde(default)]
     pub of_server: Vec<ObjectName>,
+    /// What the server's own folder manages and this one does not name: no apply deletes it, with `prune` neither. It goes when its file is
+    /// removed there.
+    #[serde(default)]
+    pub kept_by_server: Vec<ObjectName>,
     /// Why it could not be applied.
     pub problems: Vec<String>,
     /// Changes of objects that may not be viewed.

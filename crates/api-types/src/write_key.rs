@@ -28,7 +28,7 @@ pub struct ShownWriteKey {
     /// Unique in its source.
     pub name: String,
     pub from: WriteKeyFrom,
-    /// When it was made. A key in a file bears no date: when this server first had it, no earlier than it started.
+    /// When it was made. A key in a file bears no date: when it was first used, or read by the server that runs, whichever was earlier.
     pub created: String,
     /// From when on it opens nothing.
     pub ends: Option<String>,
@@ -61,7 +61,7 @@ pub struct SourceWriteKey {
     pub id: Option<String>,
     /// The last four characters of a key that was made over the API.
     pub last4: Option<String>,
-    /// When it was made. A key in a file bears no date: when this server first had it, no earlier than it started.
+    /// When it was made. A key in a file bears no date: when it was first used, or read by the server that runs, whichever was earlier.
     pub created: String,
     /// From when on it opens nothing, as it was made.
     pub ends_at: Option<String>,

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::asker::{OfApi, Requester, workspace_of};
 use super::event_rights::{AskedEvents, EventRights};
 use super::permit::{NamedObject, may};
-use super::refused::{absent, failed};
+use super::refused::{NO_OBJECT, absent, failed};
 use super::tries::MASK;
 use crate::api::alerts::AlertOrder;
 use crate::api::extract::{Json, Query, blocking};
@@ -67,6 +67,9 @@ pub(super) async fn history(
     let (engine, visible) = shared.visible_alerts(&asker, query.workspace.as_deref()).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let entries_max = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    // One that was deleted is in the history alone.
+    let (shown, asked) = (Arc::clone(&engine.alerts.shown.borrow()), query.alert.clone());
+    let asked = asked.filter(|_| query.before.is_none());
     let part = AlertHistoryPart { alert: query.alert, before: query.before, entries_max };
     let read = move || -> Result<Vec<AlertEvent>, StateError> { (engine.open_state)()?.alert_history(&part) };
     let found = blocking(read).await?.map_err(|error| failed(&error))?;
@@ -80,7 +83,22 @@ pub(super) async fn history(
         object: event.object,
         what: event.what,
     });
-    Ok(axum::Json(AlertHistory { entries: entries.collect(), next }))
+    let entries: Vec<ShownAlertEvent> = entries.collect();
+    if let Some(alert) = asked.filter(|_| entries.is_empty()) {
+        let is_own = |shown: &ShownAlert| visible.is_none() || shown.is_default;
+        let is_shown = shown.iter().any(|shown| shown.name == alert && is_own(shown));
+        match &visible {
+            _ if is_shown => {}
+            Some(visible) if visible.contains(&alert) => {}
+            Some(_) => return Err(absent(NO_OBJECT)),
+            // It may have been made just now.
+            None => {
+                let workspace = workspace_of(ObjectKind::Alert, query.workspace.as_deref());
+                shared.object(&workspace, ObjectKind::Alert, &alert).await?;
+            }
+        }
+    }
+    Ok(axum::Json(AlertHistory { entries, next }))
 }
 
 /// Sends a test message to each channel of an alert, and says of each whether it has arrived. It is marked as a test, and changes nothing.

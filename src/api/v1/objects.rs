@@ -112,7 +112,16 @@ pub(super) async fn diff(
 ) -> ObjectAnswer<ObjectDiff> {
     let to = query.to.unwrap_or(object.revision);
     let from = query.from.unwrap_or(to.saturating_sub(1));
-    let changes = shared.settings.catalog.catalog.diff(&object.workspace, &object.id, from, to).await;
+    let catalog = &shared.settings.catalog.catalog;
+    let newest = catalog.revision().await.map_err(|error| shared.refused(error))?;
+    for (field, asked) in [("from", from), ("to", to)] {
+        if asked > newest {
+            let detail = format!("there is no revision {asked} yet: the newest of the catalog is {newest}");
+            let fix = "the object's history has its revisions";
+            return Err(ApiRefusal::bad("no-such-revision", detail, fix).in_field(field));
+        }
+    }
+    let changes = catalog.diff(&object.workspace, &object.id, from, to).await;
     let changes = changes.map_err(|error| shared.refused(error))?;
     Ok(axum::Json(ObjectDiff { from, to, fields: fields(changes) }))
 }

@@ -50,24 +50,38 @@ pub(super) async fn make(
     // What is hidden counts whether it would be changed or not: else a guess at it could be tried.
     let is_hidden = |want: &&WantedObject| !is_visible(snapshot.named(want.kind, &want.name));
     let mut hidden = wanted.iter().filter(is_hidden).count() as u64;
-    let (mut changes, mut of_server) = (Vec::new(), Vec::new());
+    let (mut changes, mut of_server, mut kept_by_server) = (Vec::new(), Vec::new(), Vec::new());
     for change in planned.changes {
         let before = id(&change).and_then(|id| by_id.get(id).copied());
-        if is_visible(before) {
-            let is_of_server = before.filter(|object| object.folder() == Some(ManagingFolder::Server));
+        let is_of_server = before.filter(|object| object.folder() == Some(ManagingFolder::Server));
+        let is_deleted = matches!(change, PlannedChange::Delete { .. });
+        if let (Some(object), true) = (is_of_server, is_deleted) {
+            // No apply deletes it, so it is no change.
+            let seen = is_visible(before).then(|| name(object.content.kind, &object.content.name));
+            kept_by_server.extend(seen);
+        } else if is_visible(before) {
             of_server.extend(is_of_server.map(|object| name(object.content.kind, &object.content.name)));
             changes.push(planned_object(change));
-        } else if matches!(change, PlannedChange::Delete { .. }) {
+        } else if is_deleted {
             hidden += 1;
         }
     }
-    let left = planned.left.iter().filter(|(kind, name)| is_visible(snapshot.named(*kind, name)));
+    let mut left = Vec::new();
+    for (kind, of) in &planned.left {
+        let object = snapshot.named(*kind, of);
+        if is_visible(object) {
+            let is_of_server = object.and_then(CatalogObject::folder) == Some(ManagingFolder::Server);
+            let all = if is_of_server { &mut kept_by_server } else { &mut left };
+            all.push(name(*kind, of));
+        }
+    }
     Ok(axum::Json(ShownCatalogPlan {
         workspace,
         base_revision: planned.base_revision,
         changes,
-        left: left.map(|(kind, of)| name(*kind, of)).collect(),
+        left,
         of_server,
+        kept_by_server,
         problems: planned.problems.iter().map(ToString::to_string).collect(),
         hidden,
     }))

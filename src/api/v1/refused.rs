@@ -88,7 +88,12 @@ pub(super) fn denied(denial: &Denial) -> ApiRefusal {
 pub(super) const NO_OBJECT: &str = "there is no such object";
 
 pub(super) fn absent(detail: impl Into<String>) -> ApiRefusal {
-    ApiRefusal::new(StatusCode::NOT_FOUND, "no-such-object", detail, "list the objects of its kind")
+    ApiRefusal::new(
+        StatusCode::NOT_FOUND,
+        "no-such-object",
+        detail,
+        "check the name and the workspace; a list has what you may see of its kind",
+    )
 }
 
 /// The state could not be read or written, for the handlers that keep their jobs there.

@@ -370,7 +370,7 @@ fn shown_of_file(key: &WriteKey, file: Option<&String>, now_us: i64) -> SourceWr
         file: file.cloned(),
         id: None,
         last4: None,
-        created: time::format(key.created_at_us),
+        created: time::format(key.known_since_us()),
         ends_at: key.ends_at_us.map(time::format),
         grace_until: None,
         replaced_by: None,

@@ -52,6 +52,11 @@ impl AdminClient {
         Ok(Self { http: ServerHttp::new(base, connect)?, authorization, workspace: None })
     }
 
+    /// Which server it is.
+    pub(in crate::cli) fn origin(&self) -> String {
+        self.http.origin()
+    }
+
     /// The same, for an environment of the server.
     pub(in crate::cli) fn in_workspace(self, workspace: Option<String>) -> Self {
         Self { workspace, ..self }

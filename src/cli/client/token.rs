@@ -64,8 +64,9 @@ impl TokenArgs {
             }
             (Some(server), Some((name, context))) if named.is_some() && !is_same(&context.server, server) => {
                 let of = &context.server;
-                let message =
-                    format!("the context {name:?} is of {of}, and --server says {server}: leave one of them out");
+                let message = format!(
+                    "the context {name:?} is of {of}, and the server that is named is {server}: leave one of them out"
+                );
                 return Err(CommandFailure::Failed(message));
             }
             // A token goes to the server that it is of, and to no other.

@@ -76,6 +76,10 @@ fn print(planned: &ShownCatalogPlan) {
             name.kind
         );
     }
+    for name in &planned.kept_by_server {
+        let of = style::plain(&name.name, NAME_CHARS_MAX);
+        println!("  {} {of} is in no file here; the server's own folder has it, and no apply deletes it", name.kind);
+    }
     for name in &planned.left {
         let of = style::plain(&name.name, NAME_CHARS_MAX);
         println!("  {} {of} is in no file any more; --prune would delete it", name.kind);

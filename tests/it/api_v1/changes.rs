@@ -40,6 +40,8 @@ fn who_changes_what_somebody_else_has_changed_meanwhile_is_told() {
         diff["fields"],
         json!([{"field": "/spec/email", "before": "ann@two.example", "after": "ann@three.example"}])
     );
+    let beyond = admin.ask("GET", "/api/v1/objects/user/ann/diff?to=999999", &Value::Null);
+    assert_eq!(beyond.code(), "400 no-such-revision");
     let id = admin.get("/api/v1/objects/user/ann")["id"].as_str().unwrap().to_owned();
     assert_eq!(admin.ask("DELETE", "/api/v1/objects/user/ann", &Value::Null).status, 200);
     assert_eq!(admin.ask("GET", &format!("/api/v1/objects/user/{id}"), &Value::Null).code(), "404 no-such-object");

@@ -112,7 +112,7 @@ impl Gatherer {
 
     /// Has the source handed out up to `cursor`. Who skips what nobody had would leave it without its functions: other syncs that come by
     /// later would get what the functions keep back, and nothing would be in quarantine.
-    async fn close_gap(&self, cursor: u64) -> Result<(), refine::RefineError> {
+    pub(super) async fn close_gap(&self, cursor: u64) -> Result<(), refine::RefineError> {
         let mut from = self.refiner.handed_to(&self.source).max(self.log.oldest());
         while from < cursor {
             from = self.refiner.refined(&self.source, from).await?.range.end;

@@ -88,6 +88,12 @@ impl WriteKey {
         self.ends_at_us.is_some_and(|end| end <= now_us)
     }
 
+    /// When it was there first, as far as anybody knows: a key that was used before this process first read it is older than that.
+    #[must_use]
+    pub fn known_since_us(&self) -> i64 {
+        self.uses.first_us().unwrap_or(i64::MAX).min(self.created_at_us)
+    }
+
     /// What tells it from every other key.
     fn identity(&self) -> (&str, &str, &[u8; 32]) {
         (&self.source, &self.name, &self.hash)

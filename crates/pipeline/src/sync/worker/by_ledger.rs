@@ -24,7 +24,7 @@ impl Deliverer {
             Some(cursor) => cursor,
             // Its first batch.
             None if self.is_of_ledger && !self.had_another_life() => gatherer.first.max(self.log.oldest()),
-            None => return,
+            None => return self.begin_at_ledger(gatherer, to).await,
         };
         if from < self.log.oldest() {
             return;
@@ -50,6 +50,28 @@ impl Deliverer {
                 return self.tell_uncounted(&error);
             }
             from = end;
+        }
+    }
+
+    /// Has the cursor come after a ledger of an earlier life of the name, of which nothing is counted: else all of it would look as if it
+    /// waited until the next event comes.
+    async fn begin_at_ledger(&mut self, gatherer: &Gatherer, to: u64) {
+        if !self.is_of_ledger || to == 0 {
+            return;
+        }
+        let mut stop = self.stop.clone();
+        // Before the cursor: of a sync that has one, all below it was handed out.
+        let closed = tokio::select! {
+            biased;
+            _ = ordered(&mut stop) => return,
+            closed = gatherer.close_gap(to) => closed,
+        };
+        if let Err(error) = closed {
+            return self.tell_uncounted(&error);
+        }
+        let progress = SyncProgress { cursor: to, ..SyncProgress::default() };
+        if let Err(error) = self.state.count_known(&self.name, &progress) {
+            self.tell_uncounted(&error);
         }
     }
 
