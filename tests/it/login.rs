@@ -432,12 +432,13 @@ fn a_command_that_is_used_wrongly_says_how_it_is_used() {
         (vec!["user", "groups", "ann", "--add", "crm"], "there is no group \"crm\""),
         (vec!["user", "grant", "ann", "--role", "viwer"], "write one of admin, editor"),
         (vec!["user", "grant", "ann", "--role", "viewer", "--workspace", "No Such"], "is no name of a workspace"),
+        (vec!["user", "grant", "ann", "--role", "viewer", "--workspace", "prodution"], "write one of default"),
     ] {
         let said = commands.fails(&words);
         assert!(said.contains(told), "{words:?}: {said}");
     }
     let groups = admin.get("/api/v1/objects/group");
-    assert!(!groups.to_string().contains("viwer"), "{groups}");
+    assert!(!groups.to_string().contains("viwer") && !groups.to_string().contains("prodution"), "{groups}");
     server.stop();
 }
 
