@@ -151,7 +151,7 @@ fn told(problem: &ProblemDetails) -> String {
     let fix = match problem.code.as_str() {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
         "no-token" | "wrong-token" | "session-over" => {
-            "`tidegate login` gets a token; an admin makes one with `tidegate token create`, and `tidegate admin token --reset`, \
+            "`tidegate login` gets a token; the page /people makes one, or `tidegate token create` with the admin token, and `tidegate admin token --reset`, \
              where the server is, makes a new admin token"
         }
         "managed-by-file" if problem.fix.contains("force=true") => {

@@ -52,7 +52,7 @@ impl Asked<'_> {
             return Err(MissingGrant::NoSuchVerb);
         }
         let kind = self.target.object.kind;
-        if kind == ObjectKind::Token && self.principal.is_token() && verb != Verb::View {
+        if kind == ObjectKind::Token && self.principal.is_token() && !self.is_for_tokens(verb) {
             return Err(MissingGrant::Person);
         }
         if self.principal.is_admin_in(self.workspace()) {
@@ -72,6 +72,11 @@ impl Asked<'_> {
             },
             (_, verb) => self.may_end(verb, &self.target.object),
         }
+    }
+
+    /// What a token may do to tokens: none makes or changes one, and to end one that leaked takes no other way in.
+    fn is_for_tokens(&self, verb: Verb) -> bool {
+        verb == Verb::View || (verb == Verb::Delete && self.principal.ends_tokens)
     }
 
     fn admin(&self) -> MissingGrant {

@@ -138,6 +138,7 @@ impl Directory {
             roles: self.roles_of(id),
             owns_as: tokens.chain([id.clone()]).collect(),
             maker: None,
+            ends_tokens: true,
         })
     }
 
@@ -166,6 +167,7 @@ impl Directory {
             // With all of its maker's rights goes what its maker made.
             owns_as: if token.grants.is_some() { [id.clone()].into() } else { maker.owns_as.clone() },
             maker: Some(Box::new(maker)),
+            ends_tokens: token.grants.is_none() && token.form == TokenForm::Person,
         })
     }
 
