@@ -315,6 +315,21 @@ fn the_token_of_the_first_admin_manages_users_and_groups() {
 }
 
 #[test]
+fn a_role_that_is_gone_keeps_nobody_from_signing_in_where_they_have_one() {
+    let (workspace, server, admin) = served_to_ann();
+    let id = admin.post("/api/v1/objects/user", &json!({"name": "eve", "spec": {}})).json()["objects"][0]["id"].clone();
+    let group = json!({"members": [id], "roles": {"default": "gone", "elsewhere": "viewer"}});
+    assert_eq!(admin.post("/api/v1/objects/group", &json!({"name": "eves", "spec": group})).status, 201);
+    assert_eq!(set_password(&admin, "eve", PASSWORD), "204");
+    assert_eq!(signed_in(&server, "eve").ask("GET", WHO, &NONE).json()["roles"], json!({"elsewhere": ["viewer"]}));
+    let url = format!("http://{}", server.admin);
+    let home = workspace.dir.path().join("home");
+    let login = ["login", "--server", &url, "--user", "eve"];
+    assert_eq!(HomeCommands { home: &home }.json(&login, &format!("{PASSWORD}\n"))["user"], "eve");
+    server.stop();
+}
+
+#[test]
 fn a_token_ends_what_its_person_may_end_and_makes_none() {
     let (workspace, server, admin) = served_to_ann();
     let made = |name: &str, form: &str, user: &str| {

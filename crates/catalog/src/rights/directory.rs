@@ -38,6 +38,19 @@ pub struct GroupSpec {
     pub roles: BTreeMap<String, String>,
 }
 
+impl GroupSpec {
+    /// Whether the spec of a group names a role of a workspace. One that cannot be read names none.
+    pub(crate) fn names(spec: &serde_json::Value, workspace: &str, role: &str) -> bool {
+        let Ok(group) = Self::deserialize(spec) else { return false };
+        group.roles.iter().any(|(place, name)| name == role && home(place) == workspace)
+    }
+}
+
+/// The workspace whose role is meant where roles count: under `*` the server's own.
+fn home(place: &str) -> &str {
+    if place == EVERYWHERE { SERVER_WORKSPACE } else { place }
+}
+
 /// Whose a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -185,8 +198,7 @@ impl Directory {
     /// A role by its name in a workspace.
     #[must_use]
     pub fn role(&self, workspace: &str, name: &str) -> Option<RoleGrants> {
-        let home = if workspace == EVERYWHERE { SERVER_WORKSPACE } else { workspace };
-        prebuilt(name).or_else(|| self.roles.get(&(home.to_owned(), name.to_owned())).cloned())
+        prebuilt(name).or_else(|| self.roles.get(&(home(workspace).to_owned(), name.to_owned())).cloned())
     }
 
     /// The user of an identity. None as well when two users claim it.
