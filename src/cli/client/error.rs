@@ -157,6 +157,9 @@ fn told(problem: &ProblemDetails) -> String {
         "managed-by-file" if problem.fix.contains("force=true") => {
             "change that file and run `tidegate reload`, or `tidegate apply` where the folder lies elsewhere"
         }
+        "forbidden" if problem.fix.contains("/api/v1/drafts") => {
+            "propose it for somebody else to approve: `tidegate object create`, `update` and `delete` take `--draft TITLE`"
+        }
         _ => &problem.fix,
     };
     let field = problem.field.as_ref().map(|field| format!("\n  field: {field}")).unwrap_or_default();
