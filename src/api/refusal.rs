@@ -95,6 +95,11 @@ impl ApiRefusal {
         Self { field: Some(field.into().into()), ..self }
     }
 
+    /// HTTP's status.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// What happened.
     pub(super) fn detail(&self) -> &str {
         &self.detail

@@ -7,6 +7,7 @@ mod write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tidegate_api_types::control::{DraftAction, DraftEdit};
 use tidegate_api_types::object::{ManagedByQuery, ObjectQuery, ShownObject};
 use tidegate_api_types::workspace::SyncEnding;
 
@@ -129,6 +130,9 @@ pub(super) enum ObjectCommand {
         /// Of a sync, or of a source with all its syncs: give up what waits for it, and count it
         #[arg(long)]
         abandon: bool,
+        /// Propose it under this title, for somebody else to approve
+        #[arg(long, value_name = "TITLE", conflicts_with_all = ["drain", "abandon"])]
+        draft: Option<String>,
         #[command(flatten)]
         catalog: CatalogArgs,
     },
@@ -194,7 +198,12 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
             ObjectCommand::Resume { kind, name, catalog } => {
                 return pause::run(&catalog.client()?, (kind, name), false, json).await;
             }
-            ObjectCommand::Delete { kind, name, drain, abandon, catalog } => {
+            ObjectCommand::Delete { kind, name, draft: Some(title), catalog, .. } => {
+                let (action, object) = (DraftAction::Delete, Some(name.clone()));
+                let edit = DraftEdit { action, kind: kind.clone(), object, content: None };
+                return write::propose(&catalog.client()?, title, edit, json).await;
+            }
+            ObjectCommand::Delete { kind, name, drain, abandon, catalog, .. } => {
                 let ending = drain.then_some(SyncEnding::Drain).or(abandon.then_some(SyncEnding::Abandon));
                 let done = catalog.client()?.delete_with((kind, name), ending).await?;
                 if json {

@@ -239,13 +239,39 @@ async fn check_role(client: &CatalogClient, role: &str, workspace: &str) -> Resu
     // What counts everywhere is a role of the server's own workspace.
     let home = if workspace == EVERYWHERE { SERVER_WORKSPACE } else { workspace };
     check_workspace(home).map_err(|problem| CommandFailure::Failed(format!("--workspace: {problem}")))?;
-    if PREBUILT_ROLES.contains(&role) || client.has_role(home, role).await? {
+    check_is_there(client, home).await?;
+    if PREBUILT_ROLES.contains(&role) || client.names_in(Some(home), ROLE, role).await?.iter().any(|name| name == role)
+    {
         return Ok(());
     }
     Err(CommandFailure::Failed(format!(
         "there is no role {role:?} in the workspace {workspace:?}, and nothing was granted: write one of {}; or make the role first: \
          `tidegate role set NAME --grants FILE`",
         PREBUILT_ROLES.join(", ")
+    )))
+}
+
+/// Kinds of objects of which a workspace that is in use has some, though no environment runs it.
+const KEPT_KINDS: [&str; 4] = ["source", "destination", "secret", ROLE];
+
+/// Whether a workspace runs or has anything: a role in one that is mistyped gives nothing.
+async fn check_is_there(client: &CatalogClient, workspace: &str) -> Result<(), CommandFailure> {
+    if [SERVER_WORKSPACE, WORKSPACE_DEFAULT].contains(&workspace) {
+        return Ok(());
+    }
+    let running = client.environments().await?;
+    if running.iter().any(|name| name == workspace) {
+        return Ok(());
+    }
+    for kind in KEPT_KINDS {
+        if !client.names_in(Some(workspace), kind, "").await?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(CommandFailure::Failed(format!(
+        "no environment {workspace:?} runs on this server, and nothing is kept for it; nothing was granted: write one of {} as \
+         --workspace; or write it below `environments` in tidegate.yaml and start the server anew first",
+        running.join(", ")
     )))
 }
 

@@ -9,7 +9,7 @@ use tidegate_api_types::promotion::PromoteObjects;
 use super::change_wish::{EndingArgs, exit_code};
 use super::client::{CatalogClient, ClientError, TokenArgs, server_default};
 use super::object::print_json;
-use super::{CommandDone, CommandFailure, check, reload, runtime};
+use super::{CommandDone, CommandFailure, check, reload, runtime, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -52,20 +52,35 @@ pub(super) struct PromoteArgs {
 pub(super) fn run(args: &PromoteArgs, json: bool) -> CommandDone {
     let client = args.access.client_or(args.server.as_deref(), || Ok(server_default()))?;
     let client = CatalogClient::new(client, None);
-    match runtime()?.block_on(client.promote(&asked(args))) {
-        Ok(done) => {
-            if json {
-                print_json(&done);
-            } else {
-                print(args, &done);
+    runtime()?.block_on(async {
+        match client.promote(&asked(args)).await {
+            Ok(done) => {
+                if json {
+                    print_json(&done);
+                } else {
+                    print(args, &done);
+                    note_what_runs(&client, &args.to).await;
+                }
+                Ok(exit_code(&done))
             }
-            Ok(exit_code(&done))
+            Err(ClientError::Refused(problem)) if !problem.problems.is_empty() => {
+                check::report_with(&reload::problems(&problem), json, "nothing was changed");
+                Ok(ExitCode::FAILURE)
+            }
+            Err(error) => Err(CommandFailure::from(error)),
         }
-        Err(ClientError::Refused(problem)) if !problem.problems.is_empty() => {
-            check::report_with(&reload::problems(&problem), json, "nothing was changed");
-            Ok(ExitCode::FAILURE)
-        }
-        Err(error) => Err(CommandFailure::from(error)),
+    })
+}
+
+/// What no environment runs is kept; whoever has mistyped its name should hear that. The promotion is done, whatever is answered here.
+async fn note_what_runs(client: &CatalogClient, to: &str) {
+    let Ok(running) = client.environments().await else { return };
+    if !running.iter().any(|name| name == to) {
+        let names = running.join(", ");
+        eprintln!(
+            "{} no environment {to:?} runs on this server, so this is kept and does not run; there are {names}",
+            style::bold("note:")
+        );
     }
 }
 

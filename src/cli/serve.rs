@@ -105,7 +105,7 @@ async fn open_and_run(
     if let Some(token) = app.take_first_token() {
         eprintln!(
             "A token of the first admin, the user `admin`, shown this once:\n\n    {}\n\nSign in with it at {}/ as `admin`, in place \
-             of a password. It ends in 90 days; `tidegate token create` makes others.\n",
+             of a password. It ends in 90 days; others are made on the page /people, or by `tidegate token create` with the admin token.\n",
             token.expose_text().unwrap_or_default(),
             app.admin_url()
         );

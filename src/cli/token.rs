@@ -9,7 +9,8 @@ use super::{CommandDone, runtime, style};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a token; it is shown this once
+    /// Make a token; it is shown this once. A token makes no tokens: this takes the admin token (`--token tg_…`), or make it on the
+    /// page /people of the console
     Create {
         name: String,
         /// The user in whose name the admin token makes it [default: admin]
@@ -29,7 +30,7 @@ pub(super) enum TokenCommand {
         #[command(flatten)]
         catalog: CatalogArgs,
     },
-    /// End a token: whoever shows it is let in no more
+    /// End a token, one of your own or, as an admin, any: whoever shows it is let in no more
     Revoke {
         /// Its name or its id
         name: String,

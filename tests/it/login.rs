@@ -315,6 +315,61 @@ fn the_token_of_the_first_admin_manages_users_and_groups() {
 }
 
 #[test]
+fn a_role_that_is_gone_keeps_nobody_from_signing_in_where_they_have_one() {
+    let (workspace, server, admin) = served_to_ann();
+    let id = admin.post("/api/v1/objects/user", &json!({"name": "eve", "spec": {}})).json()["objects"][0]["id"].clone();
+    let group = json!({"members": [id], "roles": {"default": "gone", "elsewhere": "viewer"}});
+    assert_eq!(admin.post("/api/v1/objects/group", &json!({"name": "eves", "spec": group})).status, 201);
+    assert_eq!(set_password(&admin, "eve", PASSWORD), "204");
+    assert_eq!(signed_in(&server, "eve").ask("GET", WHO, &NONE).json()["roles"], json!({"elsewhere": ["viewer"]}));
+    let url = format!("http://{}", server.admin);
+    let home = workspace.dir.path().join("home");
+    let login = ["login", "--server", &url, "--user", "eve"];
+    assert_eq!(HomeCommands { home: &home }.json(&login, &format!("{PASSWORD}\n"))["user"], "eve");
+    server.stop();
+}
+
+#[test]
+fn a_token_ends_what_its_person_may_end_and_makes_none() {
+    let (workspace, server, admin) = served_to_ann();
+    let made = |name: &str, form: &str, user: &str| {
+        let made = admin.post("/api/v1/tokens", &json!({"name": name, "user": user, "form": form}));
+        made.json()["token"].as_str().unwrap_or_else(|| panic!("{}", made.text())).to_owned()
+    };
+    let (first, laptop) = (made("first", "person", "admin"), made("laptop", "person", "ann"));
+    for (name, form, user) in [("phone", "person", "ann"), ("ci", "service", "admin"), ("spare", "service", "admin")] {
+        made(name, form, user);
+    }
+    let program = Admin::new(&server, &made("program", "service", "admin"));
+    let url = format!("http://{}", server.admin);
+    let home = workspace.dir.path().join("home");
+    let commands = HomeCommands { home: &home };
+    let token = |words: &[&'static str], shown: &str| {
+        let access = ["--server", url.as_str(), "--token", shown];
+        commands.run(&[&["token"][..], words, &access].concat(), "")
+    };
+    // None is made, and the refusal says how one is.
+    for words in [&["create", "more"][..], &["create", "more", "--user", "ann"], &["create", "more", "--service"]] {
+        let refused = token(words, &first);
+        assert!(!refused.status.success() && said(&refused).contains("/people"), "{words:?}: {}", said(&refused));
+        assert!(said(&refused).contains("--token tg_"), "{words:?}: {}", said(&refused));
+    }
+    // Of her own ann ends each, of others none; an admin ends any; a program none.
+    assert!(!token(&["revoke", "ci"], &laptop).status.success());
+    let ended = token(&["revoke", "phone"], &laptop);
+    assert!(ended.status.success(), "{}", said(&ended));
+    assert_eq!(program.ask("DELETE", "/api/v1/objects/token/spare", b"").code(), "403 forbidden");
+    for words in [["revoke", "ci"], ["revoke", "laptop"]] {
+        let ended = token(&words, &first);
+        assert!(ended.status.success(), "{words:?}: {}", said(&ended));
+    }
+    assert_eq!(Admin::new(&server, &laptop).ask("GET", WHO, b"").code(), "401 wrong-token");
+    let there = admin.get("/api/v1/tokens").to_string();
+    assert!(there.contains("spare") && !there.contains("phone") && !there.contains("laptop"), "{there}");
+    server.stop();
+}
+
+#[test]
 fn a_command_signs_in_once_and_later_ones_need_neither_address_nor_token() {
     let (workspace, server, admin) = served_to_ann();
     let url = format!("http://{}", server.admin);
@@ -440,12 +495,13 @@ fn a_command_that_is_used_wrongly_says_how_it_is_used() {
         (vec!["user", "groups", "ann", "--add", "crm"], "there is no group \"crm\""),
         (vec!["user", "grant", "ann", "--role", "viwer"], "write one of admin, editor"),
         (vec!["user", "grant", "ann", "--role", "viewer", "--workspace", "No Such"], "is no name of a workspace"),
+        (vec!["user", "grant", "ann", "--role", "viewer", "--workspace", "prodution"], "write one of default"),
     ] {
         let said = commands.fails(&words);
         assert!(said.contains(told), "{words:?}: {said}");
     }
     let groups = admin.get("/api/v1/objects/group");
-    assert!(!groups.to_string().contains("viwer"), "{groups}");
+    assert!(!groups.to_string().contains("viwer") && !groups.to_string().contains("prodution"), "{groups}");
     server.stop();
 }
 

@@ -55,6 +55,15 @@ impl Catalog {
         self.conclude(transaction, outcome, attempt).await
     }
 
+    /// Whether a change may be proposed, and holds against everything that is asked of it then. Nothing is kept.
+    ///
+    /// # Errors
+    /// Why it would not be kept.
+    pub async fn check_proposal(&self, change: &CatalogChange) -> Result<(), CatalogError> {
+        let mut transaction = self.begin(StoreAccess::Read).await?;
+        prepare(transaction.as_mut(), change, true).await.map(drop)
+    }
+
     async fn propose_in(
         &self,
         transaction: &mut dyn CatalogTransaction,

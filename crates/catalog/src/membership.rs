@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
 use crate::object::{ObjectId, ObjectKind, SERVER_WORKSPACE};
-use crate::read::snapshot;
+use crate::read::{directory, snapshot};
 use crate::rights::GroupSpec;
 use crate::store::StoreAccess;
 
@@ -29,6 +29,7 @@ impl Catalog {
     pub async fn membership(&self, user: &ObjectId) -> Result<Option<Membership>, CatalogError> {
         let mut transaction = self.begin(StoreAccess::Read).await?;
         let objects = snapshot(transaction.as_mut(), SERVER_WORKSPACE).await?.objects;
+        let directory = directory(transaction.as_mut()).await?;
         let Some(found) = objects.iter().find(|object| object.id == *user) else { return Ok(None) };
         let mut membership = Membership { name: found.content.name.clone(), ..Membership::default() };
         for group in objects.iter().filter(|object| object.content.kind == ObjectKind::Group) {
@@ -38,7 +39,10 @@ impl Catalog {
             }
             membership.groups.insert(group.content.name.clone());
             for (workspace, role) in spec.roles {
-                membership.roles.entry(workspace).or_default().insert(role);
+                // One that is gone gives nothing, wherever it is named.
+                if directory.role(&workspace, &role).is_some() {
+                    membership.roles.entry(workspace).or_default().insert(role);
+                }
             }
         }
         Ok(Some(membership))

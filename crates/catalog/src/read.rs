@@ -11,7 +11,7 @@ pub(crate) use rows::{OBJECT_COLUMNS, object, object_cells};
 use crate::catalog::{Catalog, revision};
 use crate::error::CatalogError;
 use crate::object::{CatalogObject, CatalogSnapshot, ObjectId, ObjectKind};
-use crate::rights::Directory;
+use crate::rights::{Directory, GroupSpec};
 use crate::store::{CatalogTransaction, StoreAccess};
 
 impl Catalog {
@@ -74,7 +74,7 @@ impl Catalog {
         directory(self.begin(StoreAccess::Read).await?.as_mut()).await
     }
 
-    /// The objects whose specs name this one, in the order of kind and name.
+    /// The objects whose specs name this one, in the order of kind and name. Those of a role are groups of the server.
     ///
     /// # Errors
     /// They cannot be read.
@@ -91,6 +91,10 @@ impl Catalog {
         );
         let rows = transaction.run(&sql, vec![workspace.into(), kind.name().into(), name.into()]).await?;
         let mut users: Vec<CatalogObject> = rows.iter().map(object).collect::<Result<_, _>>()?;
+        if kind == ObjectKind::Role {
+            let groups = groups(transaction.as_mut()).await?;
+            users.extend(groups.into_iter().filter(|group| GroupSpec::names(&group.content.spec, workspace, name)));
+        }
         users.sort_by(|a, b| a.key().cmp(&b.key()));
         Ok(users)
     }
@@ -135,6 +139,12 @@ async fn snapshot_at(
 fn in_order(workspace: &str, revision: u64, mut objects: Vec<CatalogObject>) -> CatalogSnapshot {
     objects.sort_by(|a, b| a.key().cmp(&b.key()));
     CatalogSnapshot { workspace: workspace.to_owned(), revision, objects }
+}
+
+/// All groups, which name roles of every workspace.
+pub(crate) async fn groups(transaction: &mut dyn CatalogTransaction) -> Result<Vec<CatalogObject>, CatalogError> {
+    let sql = format!("SELECT {OBJECT_COLUMNS} FROM object WHERE kind = 'group'");
+    transaction.run(&sql, Vec::new()).await?.iter().map(object).collect()
 }
 
 pub(crate) async fn directory(transaction: &mut dyn CatalogTransaction) -> Result<Directory, CatalogError> {

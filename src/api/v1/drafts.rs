@@ -1,6 +1,7 @@
 //! Drafts: changes that somebody else approves.
 
 use axum::extract::State;
+use hyper::StatusCode;
 use tidegate_api_types::control::{
     ApproveDraft, ApproveQuery, DraftAction, DraftEdit, DraftQuery, Drafts, ProposeDraft, ShownDraft, ShownDraftState,
     ShownDraftedObject,
@@ -8,8 +9,8 @@ use tidegate_api_types::control::{
 use tidegate_api_types::object::{ChangeDone, WorkspaceQuery};
 use tidegate_api_types::path;
 use tidegate_catalog::{
-    CatalogDraft, CatalogOrder, CatalogSnapshot, DraftDecision, DraftState, ObjectEdit, ObjectKind, RightsTarget, Verb,
-    authorise,
+    Authority, CatalogChange, CatalogDraft, CatalogOrder, CatalogSnapshot, DraftDecision, DraftState, ObjectEdit,
+    ObjectKind, RightsTarget, Verb, authorise,
 };
 use tidegate_event::time;
 
@@ -23,6 +24,10 @@ use crate::api::access::WORKSPACE_DEFAULT;
 use crate::api::extract::{IdInPath, Json, Query};
 use crate::api::refusal::ApiRefusal;
 use crate::api::reload::{ALL_THAT_END, endings};
+
+/// What a body says.
+const EDITS_FIX: &str = "send `edits` such as [{\"action\": \"create\", \"kind\": \"lookup\", \"content\": {\"name\": …, \"spec\": {…}}}]; \
+     to update takes `object` and `content`, to delete `object`";
 
 type DraftAnswer<T> = Result<axum::Json<T>, ApiRefusal>;
 
@@ -78,6 +83,10 @@ pub(super) async fn propose(
     Json(asked): Json<ProposeDraft>,
 ) -> DraftAnswer<ShownDraft> {
     asker.person()?;
+    if asked.edits.is_empty() {
+        let detail = "`edits` is empty, and a draft of nothing has nothing to approve";
+        return Err(ApiRefusal::unprocessable("body", detail, EDITS_FIX).in_field("edits"));
+    }
     let workspace = workspace(query.workspace.as_deref());
     let mut edits = Vec::with_capacity(asked.edits.len());
     for (at, edit) in asked.edits.into_iter().enumerate() {
@@ -87,7 +96,12 @@ pub(super) async fn propose(
         edits.push(shared.edit(&workspace, edit, at).await?);
     }
     let change = asker.change(&workspace, edits, false);
-    let draft = shared.settings.catalog.catalog.propose(&asked.title, &change).await;
+    let catalog = &shared.settings.catalog.catalog;
+    // Whoever may not propose it hears that alone.
+    if catalog.check_proposal(&change).await.is_ok() {
+        shared.refuse_what_cannot_run(&change).await?;
+    }
+    let draft = catalog.propose(&asked.title, &change).await;
     Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
 }
 
@@ -130,6 +144,16 @@ pub(super) async fn close(
 }
 
 impl SharedApi {
+    /// What cannot run would be refused to whoever approves, and is told to the author. That events wait, or that something else is being
+    /// changed, is another matter by then.
+    async fn refuse_what_cannot_run(&self, change: &CatalogChange) -> Result<(), ApiRefusal> {
+        let change = CatalogChange { authority: Authority::Program, ..change.clone() };
+        match self.execute(CatalogOrder::Change(change), true).await {
+            Err(refusal) if refusal.status() == StatusCode::UNPROCESSABLE_ENTITY => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses to give up what a draft does not touch, but to admins: a sync that drains is in no catalog any more, and nobody has rights on it.
     async fn refuse_to_give_up_others(
         &self,
@@ -169,8 +193,7 @@ impl SharedApi {
         let kind = named_kind(&edit.kind)?;
         let lacks = |field: &str| {
             let detail = format!("edit {at} lacks `{field}`");
-            ApiRefusal::unprocessable("body", detail, "see docs/admin-api.md for what an edit takes")
-                .in_field(format!("edits[{at}].{field}"))
+            ApiRefusal::unprocessable("body", detail, EDITS_FIX).in_field(format!("edits[{at}].{field}"))
         };
         let content = edit.content.map(|content| self.content(kind, content)).transpose()?;
         if edit.action == DraftAction::Create {

@@ -48,6 +48,10 @@ pub(super) async fn promote(
         return Err(absent("there is no such workspace that you may see"));
     }
     let (from, to) = (shared.snapshot_of(&asked.from).await?, shared.snapshot_of(&asked.to).await?);
+    // To promote the nothing of a mistyped name would be to prune everything there.
+    if !from.objects.iter().any(|object| is_of_folder(settings, object)) {
+        shared.engine(&asked.from).map_err(|refusal| refusal.in_field("from"))?;
+    }
     if asked.base_revision.is_some_and(|expected| expected != to.revision) {
         return Err(stale(&shared, to.revision).await?);
     }
@@ -96,15 +100,11 @@ fn promoted<'s>(
     asked: &PromoteObjects,
     from: &'s CatalogSnapshot,
 ) -> Result<Vec<&'s CatalogObject>, ApiRefusal> {
-    let is_of_folder = |object: &&CatalogObject| {
-        let ObjectContent { kind, name, .. } = &object.content;
-        (settings.folder_file)(*kind, name).is_some()
-    };
     let is_visible = |object: &CatalogObject| {
         asker.acting().is_none_or(|acting| may(acting, Verb::View, object, Some(from)).is_ok())
     };
     let (seen, hidden): (Vec<&CatalogObject>, Vec<&CatalogObject>) =
-        from.objects.iter().filter(is_of_folder).partition(|object| is_visible(object));
+        from.objects.iter().filter(|object| is_of_folder(settings, object)).partition(|object| is_visible(object));
     if asked.prune && !hidden.is_empty() {
         let detail = "there are objects that you may not view, and they would be taken for missing";
         let fix = "leave `prune` away, or ask somebody who may view all of them";
@@ -119,6 +119,12 @@ fn promoted<'s>(
         found.copied().ok_or_else(|| absent(NO_OBJECT).in_field("objects"))
     };
     asked.objects.iter().map(named).collect()
+}
+
+/// Whether an object is of a kind that stands in files of a folder.
+fn is_of_folder(settings: &CatalogSettings, object: &CatalogObject) -> bool {
+    let ObjectContent { kind, name, .. } = &object.content;
+    (settings.folder_file)(*kind, name).is_some()
 }
 
 /// What an object wants of the other workspace, where `there` has its name.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper::StatusCode;
-use tidegate_catalog::{CatalogError, ContentProblem, CredentialProblem, Denial, ObjectKind};
+use tidegate_catalog::{CatalogError, ContentProblem, CredentialProblem, Denial, MissingGrant, ObjectKind};
 use tidegate_state::StateError;
 
 use crate::api::SharedApi;
@@ -78,6 +78,8 @@ pub(super) fn denied(denial: &Denial) -> ApiRefusal {
     }
     let fix = if denial.may_propose {
         "propose it with POST /api/v1/drafts, for somebody else to approve"
+    } else if denial.missing == MissingGrant::Person {
+        "do it on the page /people of the console, signed in there, or with the admin token (`--token tg_…`)"
     } else {
         "ask an admin for that grant"
     };

@@ -103,10 +103,6 @@ impl SharedApi {
             let name = asked.user.as_deref().unwrap_or(MAKER_DEFAULT);
             return Ok(self.object(SERVER_WORKSPACE, ObjectKind::User, name).await?.id);
         };
-        if asked.user.is_some() {
-            let detail = "a token is made by the one whose it is";
-            return Err(ApiRefusal::unprocessable("user", detail, "leave `user` out").in_field("user"));
-        }
         // The catalog asks of the maker; that a token makes no tokens is asked of who asks.
         let spec = serde_json::Value::Null;
         let labels = Default::default();
@@ -116,6 +112,11 @@ impl SharedApi {
         if let Err(denial) = authorise(acting, Verb::Create.into(), &target) {
             let asked = AskedThing { workspace, verb: Verb::Create, object: None };
             return Err(denied_in_log(self, asker, asked, denial).await);
+        }
+        if asked.user.is_some() {
+            let detail = "a token is made by the one whose it is";
+            let fix = "leave `user` out, or send the admin token (`--token tg_…`), which makes one in a user's name";
+            return Err(ApiRefusal::unprocessable("user", detail, fix).in_field("user"));
         }
         Ok(acting.person.clone())
     }

@@ -84,17 +84,19 @@ impl CatalogClient {
         }
     }
 
-    /// Whether a workspace has a role of this name that somebody made.
-    pub(in crate::cli) async fn has_role(&self, workspace: &str, role: &str) -> CatalogAnswer<bool> {
-        let (workspace, prefix) = (Some(workspace.to_owned()), Some(role.to_owned()));
-        let asked = ObjectQuery { workspace, prefix, limit: Some(PAGE), ..ObjectQuery::default() };
-        let page: Objects = self.get(&of_kind(path::OBJECTS, "role"), "", &asked).await?;
-        Ok(page.objects.iter().any(|there| there.name == role))
-    }
-
     /// Names of objects that begin so, at most a page of them.
     pub(in crate::cli) async fn names(&self, kind: &str, prefix: &str) -> CatalogAnswer<Vec<String>> {
-        let (workspace, prefix) = (self.workspace.clone(), Some(prefix.to_owned()));
+        self.names_in(self.workspace.as_deref(), kind, prefix).await
+    }
+
+    /// The same in a workspace.
+    pub(in crate::cli) async fn names_in(
+        &self,
+        workspace: Option<&str>,
+        kind: &str,
+        prefix: &str,
+    ) -> CatalogAnswer<Vec<String>> {
+        let (workspace, prefix) = (workspace.map(str::to_owned), Some(prefix.to_owned()));
         let query = ObjectQuery { workspace, prefix, limit: Some(PAGE), ..ObjectQuery::default() };
         let page: Objects = self.get(&of_kind(path::OBJECTS, kind), "", &query).await?;
         Ok(page.objects.into_iter().map(|object| object.name).collect())
@@ -108,6 +110,11 @@ impl CatalogClient {
             names.push(WORKSPACE_DEFAULT.to_owned());
         }
         Ok(names)
+    }
+
+    /// The environments that run there in which whoever asks has a role.
+    pub(in crate::cli) async fn environments(&self) -> CatalogAnswer<Vec<String>> {
+        Ok(self.client.who_am_i().await?.environments)
     }
 
     pub(in crate::cli) async fn object(&self, kind: &str, name: &str) -> CatalogAnswer<ShownObject> {

@@ -1,7 +1,7 @@
 //! Drafts behind the admin API.
 
 use reqwest::Method;
-use tidegate_api_types::control::{ApproveDraft, DraftQuery, Drafts, ShownDraft};
+use tidegate_api_types::control::{ApproveDraft, DraftQuery, Drafts, ProposeDraft, ShownDraft};
 use tidegate_api_types::object::ChangeDone;
 use tidegate_api_types::path;
 
@@ -16,6 +16,11 @@ impl CatalogClient {
 
     pub(in crate::cli) async fn draft(&self, id: &str) -> Result<ShownDraft, ClientError> {
         self.get(path::DRAFT, id, &self.workspace()).await
+    }
+
+    /// Keeps a change for somebody else to approve.
+    pub(in crate::cli) async fn propose_draft(&self, asked: &ProposeDraft) -> Result<ShownDraft, ClientError> {
+        self.send(Method::POST, (path::DRAFTS, ""), None, asked).await
     }
 
     pub(in crate::cli) async fn approve_draft(

@@ -151,11 +151,14 @@ fn told(problem: &ProblemDetails) -> String {
     let fix = match problem.code.as_str() {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
         "no-token" | "wrong-token" | "session-over" => {
-            "`tidegate login` gets a token; an admin makes one with `tidegate token create`, and `tidegate admin token --reset`, \
+            "`tidegate login` gets a token; the page /people makes one, or `tidegate token create` with the admin token, and `tidegate admin token --reset`, \
              where the server is, makes a new admin token"
         }
         "managed-by-file" if problem.fix.contains("force=true") => {
             "change that file and run `tidegate reload`, or `tidegate apply` where the folder lies elsewhere"
+        }
+        "forbidden" if problem.fix.contains("/api/v1/drafts") => {
+            "propose it for somebody else to approve: `tidegate object create`, `update` and `delete` take `--draft TITLE`"
         }
         _ => &problem.fix,
     };

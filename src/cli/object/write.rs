@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use tidegate_api_types::control::{DraftAction, DraftEdit, ProposeDraft};
 use tidegate_api_types::object::{ChangeDone, NewObject, ShownObject};
 use tidegate_api_types::reload::WorkspaceProblem;
 use tidegate_catalog::ObjectId;
@@ -30,8 +31,11 @@ struct SpecArgs {
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
     /// Say what would be done, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "draft")]
     dry_run: bool,
+    /// Propose it under this title, for somebody else to approve
+    #[arg(long, value_name = "TITLE")]
+    draft: Option<String>,
     #[command(flatten)]
     catalog: CatalogArgs,
 }
@@ -47,10 +51,10 @@ pub(in crate::cli) struct UpdateArgs {
     #[command(flatten)]
     said: SpecArgs,
     /// Only if the object is still of this revision [default: the one that is read just before]
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", conflicts_with = "draft")]
     if_revision: Option<u64>,
     /// Change what the files of a folder manage all the same; the next apply of the folder undoes it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "draft")]
     force: bool,
 }
 
@@ -89,6 +93,10 @@ pub(super) async fn create(CreateArgs { said }: &CreateArgs, json: bool) -> Comm
     };
     let labels = said.labels.iter().cloned().collect();
     let new = NewObject { name: said.name.clone(), labels, owner, spec };
+    if let Some(title) = &said.draft {
+        let (action, kind) = (DraftAction::Create, said.kind.clone());
+        return propose(&client, title, DraftEdit { action, kind, object: None, content: Some(new) }, json).await;
+    }
     let manner = WriteManner { dry_run: said.dry_run, ..WriteManner::default() };
     let done = client.create_with(&said.kind, &new, manner).await.map_err(refused)?;
     told(&done, json);
@@ -106,10 +114,27 @@ pub(super) async fn update(UpdateArgs { said, if_revision, force }: &UpdateArgs,
     let labels: BTreeMap<String, String> =
         if said.labels.is_empty() { there.labels } else { said.labels.iter().cloned().collect() };
     let new = NewObject { name: there.name, labels, owner, spec };
+    if let Some(title) = &said.draft {
+        let (action, kind) = (DraftAction::Update, said.kind.clone());
+        let edit = DraftEdit { action, kind, object: Some(there.id), content: Some(new) };
+        return propose(&client, title, edit, json).await;
+    }
     let revision = Some(if_revision.unwrap_or(there.revision));
     let manner = WriteManner { revision, dry_run: said.dry_run, force: *force };
     let done = client.update_with((&said.kind, &there.id), &new, manner).await.map_err(refused)?;
     told(&done, json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Proposes one edit for somebody else to approve.
+pub(super) async fn propose(client: &CatalogClient, title: &str, edit: DraftEdit, json: bool) -> CommandDone {
+    let asked = ProposeDraft { title: title.to_owned(), edits: vec![edit] };
+    let draft = client.propose_draft(&asked).await.map_err(refused)?;
+    if json {
+        print_json(&draft);
+    } else {
+        println!("proposed as the draft {0}; somebody else approves it: `tidegate draft approve {0}`", draft.id);
+    }
     Ok(ExitCode::SUCCESS)
 }
 

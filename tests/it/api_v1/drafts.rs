@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use super::commands::{ServerCommands, text};
 use super::served;
 use crate::reliability::wait;
 use crate::support::basic;
@@ -42,7 +43,7 @@ fn a_draft_whose_object_has_changed_is_stale_and_one_that_is_taken_back_is_over(
     let author = admin.user(&server, "dora", Some("draft_editor"));
     let editor = admin.user(&server, "ed", Some("editor"));
     admin.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
-    let content = json!({"name": "geo", "spec": {"kind": "mmdb"}});
+    let content = json!({"name": "geo", "spec": {"kind": "table", "entries": {"b": 2}}});
     let edit = json!({"action": "update", "kind": "lookup", "object": "geo", "content": content});
     let asked = json!({"title": "another table", "edits": [edit]});
     let propose = || author.ask("POST", "/api/v1/drafts", &asked).json()["id"].as_str().unwrap().to_owned();
@@ -57,6 +58,56 @@ fn a_draft_whose_object_has_changed_is_stale_and_one_that_is_taken_back_is_over(
     let lacking = json!({"title": "x", "edits": [{"action": "update", "kind": "lookup", "object": "geo"}]});
     let lacking = author.ask("POST", "/api/v1/drafts", &lacking);
     assert_eq!((lacking.code(), &lacking.json()["field"]), ("422 body".to_owned(), &json!("edits[0].content")));
+    server.stop();
+}
+
+#[test]
+fn what_can_never_be_approved_is_refused_to_its_author() {
+    let (_workspace, server, admin) = served();
+    let author = admin.user(&server, "dora", Some("draft_editor"));
+    let viewer = admin.user(&server, "vera", Some("viewer"));
+    let empty = author.ask("POST", "/api/v1/drafts", &json!({"title": "nothing", "edits": []}));
+    assert_eq!((empty.code(), &empty.json()["field"]), ("422 body".to_owned(), &json!("edits")), "{}", empty.text());
+    let content = json!({"name": "geo", "spec": {"kind": "tabel", "entries": {}}});
+    let wrong = json!({"title": "wrong", "edits": [{"action": "create", "kind": "lookup", "content": content}]});
+    let refused = author.ask("POST", "/api/v1/drafts", &wrong);
+    assert_eq!(refused.code(), "422 problems", "{}", refused.text());
+    assert_eq!(refused.json()["problems"][0]["file"], "lookups/geo.yaml", "{}", refused.text());
+    // Whoever may not propose it learns nothing of what runs.
+    assert_eq!(viewer.ask("POST", "/api/v1/drafts", &wrong).code(), "403 forbidden");
+    assert_eq!(author.get("/api/v1/drafts")["drafts"], json!([]));
+    // The value of a secret is in no draft, and so nobody is told to propose one.
+    let secret = author.ask("PUT", "/api/v1/secrets/crm", &json!({"value": "x"}));
+    assert_eq!(secret.code(), "403 forbidden", "{}", secret.text());
+    assert!(!secret.text().contains("draft"), "{}", secret.text());
+    server.stop();
+}
+
+#[test]
+fn a_draft_is_proposed_by_the_commands_that_would_make_the_change() {
+    let (workspace, server, admin) = served();
+    let author = ServerCommands::new(&server, &admin.user(&server, "dora", Some("draft_editor")));
+    let editor = ServerCommands::new(&server, &admin.user(&server, "ed", Some("editor")));
+    let file = workspace.dir.path().join("geo.yaml");
+    let file = file.to_str().unwrap();
+    std::fs::write(file, "kind: table\nentries: {}\n").unwrap();
+    let create = ["object", "create", "lookup", "geo", "-f", file];
+    let refused = author.run(&create);
+    assert!(!refused.status.success() && text(&refused).contains("--draft TITLE"), "{}", text(&refused));
+    let draft = |words: &[&str]| {
+        let proposed = author.json(&[words, &["--draft", "a table"]].concat(), 0);
+        assert_eq!((&proposed["state"], &proposed["title"]), (&json!("open"), &json!("a table")), "{proposed}");
+        editor.json(&["draft", "approve", proposed["id"].as_str().unwrap()], 0);
+    };
+    draft(&create);
+    assert_eq!(admin.get("/api/v1/objects/lookup/geo")["spec"]["entries"], json!({}));
+    std::fs::write(file, "kind: table\nentries: {a: 1}\n").unwrap();
+    draft(&["object", "update", "lookup", "geo", "-f", file]);
+    assert_eq!(admin.get("/api/v1/objects/lookup/geo")["spec"]["entries"], json!({"a": 1}));
+    draft(&["object", "delete", "lookup", "geo"]);
+    assert_eq!(admin.ask("GET", "/api/v1/objects/lookup/geo", &Value::Null).code(), "404 no-such-object");
+    let said = author.run(&[&create[..], &["--draft", "again"]].concat());
+    assert!(said.status.success() && text(&said).contains("tidegate draft approve drf_"), "{}", text(&said));
     server.stop();
 }
 

@@ -93,6 +93,34 @@ fn a_token_that_is_revoked_or_whose_user_is_disabled_opens_nothing() {
 }
 
 #[test]
+fn a_role_stays_as_long_as_a_group_names_it() {
+    let (_workspace, server, admin) = served();
+    let grants = json!({"access": [{"level": "view", "on": {"kind": "source"}}]});
+    let ops = custom(&admin, &server, "ops", grants.clone());
+    let role = "/api/v1/objects/role/ops";
+    let refused = admin.ask("DELETE", role, &Value::Null);
+    assert_eq!(refused.code(), "409 in-use", "{}", refused.text());
+    assert!(refused.text().contains("the group \\\"of opss\\\""), "{}", refused.text());
+    let renamed = admin.ask("PUT", role, &json!({"name": "operators", "spec": grants}));
+    assert_eq!(renamed.code(), "409 in-use", "{}", renamed.text());
+    let used_by = admin.get(&format!("{role}/used-by"));
+    assert_eq!(used_by["objects"], json!([{"kind": "group", "name": "of opss"}]), "{used_by}");
+    assert_eq!(seen(&ops, "source"), ["web"]);
+    // A role of the same name in another workspace is another one; under `*` that of the server is meant.
+    let elsewhere = |workspace: &str| format!("/api/v1/objects/role?workspace={workspace}");
+    let body = json!({"name": "ops", "spec": grants});
+    for workspace in ["elsewhere", "_server"] {
+        assert_eq!(admin.ask("POST", &elsewhere(workspace), &body).status, 201, "{workspace}");
+    }
+    admin.made("group", "everywhere", json!({"members": [], "roles": {"*": "ops"}}));
+    let delete = |workspace: &str| admin.ask("DELETE", &format!("{role}?workspace={workspace}"), &Value::Null).code();
+    assert_eq!((delete("elsewhere"), delete("_server")), ("200".to_owned(), "409 in-use".to_owned()));
+    assert_eq!(admin.ask("DELETE", "/api/v1/objects/group/of%20opss", &Value::Null).status, 200);
+    assert_eq!(delete("default"), "200");
+    server.stop();
+}
+
+#[test]
 fn a_file_is_named_and_read_by_who_has_sent_it_or_may_view_what_names_it() {
     let (_workspace, server, admin) = served();
     let content = json!({"a": "canary-of-names"});

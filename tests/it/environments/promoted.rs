@@ -124,6 +124,20 @@ fn a_folder_is_promoted_with_its_files_and_what_the_other_folder_manages_is_left
 }
 
 #[test]
+fn a_name_that_is_mistyped_is_no_workspace_that_has_nothing() {
+    let two = with_production();
+    two.done("POST", "/api/v1/promotions", &promotion(json!({})));
+    let mistyped = json!({"from": "stagin", "to": "production", "prune": true, "abandon": ["*"]});
+    let refused = two.ask("POST", "/api/v1/promotions", &mistyped);
+    assert_eq!((refused.code().as_str(), &refused.json()["field"]), ("404 no-such-environment", &json!("from")));
+    assert!(refused.text().contains("default, production, staging"), "{}", refused.text());
+    assert_eq!(two.admin.get("/api/v1/objects/source/web?workspace=production")["name"], "web");
+    let planned = two.command(&["promote", "--from", "stagin", "--to", "production", "--dry-run"]);
+    assert!(!planned.status.success() && text(&planned).contains("no environment \"stagin\""), "{}", text(&planned));
+    two.server.stop();
+}
+
+#[test]
 fn a_secret_that_is_written_down_stays_where_it_is() {
     let two = with_production();
     let written = "kind: postgres\nhost: db.example\nuser: u\ndbname: d\npassword: hunter2-hunter2\n";
@@ -146,5 +160,10 @@ fn a_secret_that_is_written_down_stays_where_it_is() {
     let kept =
         two.done("POST", "/api/v1/promotions", &json!({"from": "staging", "to": "archive", "objects": of_crm()}));
     assert_eq!((&kept["created"], &kept["running"]), (&json!(3), &Value::Null), "{kept}");
+    let again = two.command(&["promote", "--from", "staging", "--to", "archive", "--kind", "sync", "--name", "crm"]);
+    assert!(again.status.success() && text(&again).contains("no environment \"archive\" runs"), "{}", text(&again));
+    // What is kept is promoted from there as well.
+    let source = json!([{"kind": "source", "name": "crm"}]);
+    two.done("POST", "/api/v1/promotions", &json!({"from": "archive", "to": "production", "objects": source}));
     two.server.stop();
 }

@@ -9,10 +9,10 @@ use super::settle::{SettledEdit, check, settle};
 use super::write::write;
 use crate::catalog::{Catalog, revision};
 use crate::error::CatalogError;
-use crate::object::{CatalogObject, ObjectKind, check_workspace};
-use crate::read::directory;
+use crate::object::{CatalogObject, ObjectContent, ObjectKind, check_workspace};
+use crate::read::{directory, groups};
 use crate::references::{ObjectReference, judged_sources, references};
-use crate::rights::{ChangedObject, authorise_change};
+use crate::rights::{ChangedObject, GroupSpec, authorise_change};
 use crate::store::CatalogTransaction;
 
 /// Edits of one change.
@@ -168,6 +168,7 @@ async fn check_references(
             }
         }
     }
+    check_roles(transaction, change, settled, &gone).await?;
     let edited: BTreeSet<&str> = settled.iter().filter_map(|edit| Some(edit.before.as_ref()?.id.as_str())).collect();
     let users = "SELECT l.id, l.kind, l.name FROM reference r JOIN living l ON l.id = r.id \
          WHERE r.workspace = $1 AND r.kind = $2 AND r.name = $3";
@@ -180,6 +181,34 @@ async fn check_references(
                 let by = format!("the {} {:?}", row.text(1)?.replace('_', " "), row.text(2)?);
                 return Err(CatalogError::InUse { kind, name: name.to_owned(), by });
             }
+        }
+    }
+    Ok(())
+}
+
+/// No group names a role that goes away: whoever made another role of its name would give that to all members. Groups are the server's, and
+/// so they are in no list of what an object of another workspace names.
+async fn check_roles(
+    transaction: &mut dyn CatalogTransaction,
+    change: &CatalogChange,
+    settled: &[SettledEdit],
+    gone: &BTreeSet<(ObjectKind, &str)>,
+) -> Result<(), CatalogError> {
+    let gone: Vec<&str> = gone.iter().filter(|(kind, _)| *kind == ObjectKind::Role).map(|(_, name)| *name).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let living = groups(transaction).await?;
+    let is_edited = |group: &&CatalogObject| {
+        settled.iter().filter_map(|edit| edit.before.as_ref()).any(|before| before.id == group.id)
+    };
+    let after = settled.iter().filter_map(|edit| edit.after.as_ref());
+    let after = after.filter(|object| object.content.kind == ObjectKind::Group);
+    for group in living.iter().filter(|group| !is_edited(group)).chain(after) {
+        let ObjectContent { name: group, spec, .. } = &group.content;
+        if let Some(role) = gone.iter().find(|role| GroupSpec::names(spec, &change.workspace, role)) {
+            let by = format!("the group {group:?}");
+            return Err(CatalogError::InUse { kind: ObjectKind::Role, name: (*role).to_owned(), by });
         }
     }
     Ok(())

@@ -18,15 +18,21 @@ pub fn authorise(principal: &ActingPrincipal, action: CatalogAction, target: &Ri
     let own = Asked { principal, target, is_proposal: action.is_proposal };
     own.may(action.verb).map_err(|missing| {
         let proposed = Asked { is_proposal: true, ..own };
-        let may_propose = !action.is_proposal && is_proposable(action.verb) && proposed.may(action.verb).is_ok();
+        let may_propose =
+            !action.is_proposal && is_proposable(action.verb, target.object.kind) && proposed.may(action.verb).is_ok();
         let is_hidden = own.may(Verb::View).is_err() && !own.is_of_nothing(action.verb);
         Denial { missing, is_hidden, may_propose, is_of_token: principal.is_token() }
     })
 }
 
-/// What becomes a draft: a change of what the catalog says.
-const fn is_proposable(verb: Verb) -> bool {
-    matches!(verb, Verb::Create | Verb::Update | Verb::Delete)
+/// What becomes a draft: a change of what the catalog says. A value that is in no spec is in no draft.
+const fn is_proposable(verb: Verb, kind: ObjectKind) -> bool {
+    let has_value = matches!(kind, ObjectKind::Secret | ObjectKind::Token | ObjectKind::WriteKey);
+    match verb {
+        Verb::Create | Verb::Update => !has_value,
+        Verb::Delete => true,
+        _ => false,
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +58,7 @@ impl Asked<'_> {
             return Err(MissingGrant::NoSuchVerb);
         }
         let kind = self.target.object.kind;
-        if kind == ObjectKind::Token && self.principal.is_token() && verb != Verb::View {
+        if kind == ObjectKind::Token && self.principal.is_token() && !self.is_for_tokens(verb) {
             return Err(MissingGrant::Person);
         }
         if self.principal.is_admin_in(self.workspace()) {
@@ -72,6 +78,11 @@ impl Asked<'_> {
             },
             (_, verb) => self.may_end(verb, &self.target.object),
         }
+    }
+
+    /// What a token may do to tokens: none makes or changes one, and to end one that leaked takes no other way in.
+    fn is_for_tokens(&self, verb: Verb) -> bool {
+        verb == Verb::View || (verb == Verb::Delete && self.principal.ends_tokens)
     }
 
     fn admin(&self) -> MissingGrant {

@@ -36,7 +36,7 @@ pub enum MissingGrant {
     Maker {
         name: String,
     },
-    /// A token may never.
+    /// Tokens are a person's to make and to change, who signs in.
     Person,
     /// Nobody grants what he lacks: what was to be given, and where.
     Give {
@@ -60,7 +60,9 @@ impl std::fmt::Display for MissingGrant {
             Self::AnyRole { workspace } => write!(f, "it needs a role in the workspace {workspace:?}"),
             Self::Admin { workspace } => write!(f, "it needs the role `admin` in the workspace {workspace:?}"),
             Self::Maker { name } => write!(f, "only its maker or an admin may do that to {name:?}"),
-            Self::Person => f.write_str("a token may not do that; sign in as a person"),
+            Self::Person => f.write_str(
+                "a token makes and changes no tokens, and ends one only if it is a person's with all of their rights",
+            ),
             Self::Give { what, workspace } => {
                 write!(f, "nobody grants what they lack: it would give {what} in the workspace {workspace:?}")
             }
@@ -100,7 +102,7 @@ impl Denial {
         }
         let advice = if self.may_propose {
             "; propose it as a draft for somebody else to approve"
-        } else if self.is_of_token {
+        } else if self.is_of_token && self.missing != MissingGrant::Person {
             "; the token lacks it, whatever its maker may do"
         } else {
             ""

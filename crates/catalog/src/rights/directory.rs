@@ -38,6 +38,19 @@ pub struct GroupSpec {
     pub roles: BTreeMap<String, String>,
 }
 
+impl GroupSpec {
+    /// Whether the spec of a group names a role of a workspace. One that cannot be read names none.
+    pub(crate) fn names(spec: &serde_json::Value, workspace: &str, role: &str) -> bool {
+        let Ok(group) = Self::deserialize(spec) else { return false };
+        group.roles.iter().any(|(place, name)| name == role && home(place) == workspace)
+    }
+}
+
+/// The workspace whose role is meant where roles count: under `*` the server's own.
+fn home(place: &str) -> &str {
+    if place == EVERYWHERE { SERVER_WORKSPACE } else { place }
+}
+
 /// Whose a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +151,7 @@ impl Directory {
             roles: self.roles_of(id),
             owns_as: tokens.chain([id.clone()]).collect(),
             maker: None,
+            ends_tokens: true,
         })
     }
 
@@ -166,6 +180,7 @@ impl Directory {
             // With all of its maker's rights goes what its maker made.
             owns_as: if token.grants.is_some() { [id.clone()].into() } else { maker.owns_as.clone() },
             maker: Some(Box::new(maker)),
+            ends_tokens: token.grants.is_none() && token.form == TokenForm::Person,
         })
     }
 
@@ -183,8 +198,7 @@ impl Directory {
     /// A role by its name in a workspace.
     #[must_use]
     pub fn role(&self, workspace: &str, name: &str) -> Option<RoleGrants> {
-        let home = if workspace == EVERYWHERE { SERVER_WORKSPACE } else { workspace };
-        prebuilt(name).or_else(|| self.roles.get(&(home.to_owned(), name.to_owned())).cloned())
+        prebuilt(name).or_else(|| self.roles.get(&(home(workspace).to_owned(), name.to_owned())).cloned())
     }
 
     /// The user of an identity. None as well when two users claim it.

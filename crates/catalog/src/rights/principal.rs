@@ -24,6 +24,8 @@ pub struct ActingPrincipal {
     pub(super) owns_as: BTreeSet<ObjectId>,
     /// Of a token: its maker, whose rights bound its own.
     pub(super) maker: Option<Box<Self>>,
+    /// Of a token: it is a person's and has all of their rights, and so may end tokens that they may end.
+    pub(super) ends_tokens: bool,
 }
 
 impl ActingPrincipal {
