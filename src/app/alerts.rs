@@ -404,6 +404,7 @@ fn shown(looked: &LookedRule, memory: Option<&AlertMemory>, waiting: &[WaitingMe
         is_muted: *is_muted,
         muted_until: until_us.filter(|_| *is_muted).map(time::format),
         muted_by: muting.as_ref().map(|muting| muting.asked_by.clone()),
+        muted_by_name: None,
         channels: channels.iter().map(channel).collect(),
         objects: objects().filter(|(_, one)| one.phase != AlertPhase::Ok).map(of_object).collect(),
         objects_watched: objects().count() as u64,

@@ -133,7 +133,7 @@ fn print_alert(alert: &ShownAlert, json: bool) {
     println!("{} objects are watched", style::count(alert.objects_watched));
     if alert.is_muted {
         let until = alert.muted_until.as_deref().map_or_else(String::new, |until| format!(" until {until}"));
-        let by = alert.muted_by.as_deref().unwrap_or("its file");
+        let by = alert.muted_by_name.as_deref().or(alert.muted_by.as_deref()).unwrap_or("its file");
         println!("{} by {}{until}", style::bold("muted"), style::plain(by, 100));
     }
     for channel in &alert.channels {

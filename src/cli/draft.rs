@@ -76,7 +76,7 @@ async fn list((catalog, json): (&CatalogArgs, bool)) -> Result<(), CommandFailur
             state(draft).to_owned(),
             draft.objects.len().to_string(),
             draft.proposed_at.clone(),
-            draft.author.clone(),
+            style::plain(draft.author_name.as_ref().unwrap_or(&draft.author), TEXT_CHARS_MAX),
         ]);
     }
     println!("{table}");
@@ -99,7 +99,8 @@ fn print_draft(draft: &ShownDraft, json: bool) {
         return;
     }
     let title = style::plain(&draft.title, TEXT_CHARS_MAX);
-    println!("{} {} is {}: {title}", style::bold("draft:"), draft.id, state(draft));
+    let author = style::plain(draft.author_name.as_ref().unwrap_or(&draft.author), TEXT_CHARS_MAX);
+    println!("{} {} of {author} is {}: {title}", style::bold("draft:"), draft.id, state(draft));
     for object in &draft.objects {
         println!("{} {} {}", object.action, object.kind, style::plain(&object.name, TEXT_CHARS_MAX));
         for field in &object.fields {

@@ -180,7 +180,8 @@ pub(super) fn run(command: &ObjectCommand, json: bool) -> CommandDone {
                 }
                 let mut table = style::table(&["revision", "at", "by", "name", ""]);
                 for version in &history.versions {
-                    let by = version.changed_by.clone().unwrap_or_else(|| "the server".to_owned());
+                    let by = version.changed_by_name.clone().or_else(|| version.changed_by.clone());
+                    let by = style::plain(by.as_deref().unwrap_or("the server"), NAME_CHARS_MAX);
                     let what = if version.deleted { "deleted" } else { "" };
                     let name = style::plain(&version.object.name, NAME_CHARS_MAX);
                     let (revision, at) = (version.object.revision.to_string(), version.object.updated_at.clone());
@@ -250,13 +251,19 @@ pub(super) fn print_list(kind: &str, objects: &[ShownObject]) {
             style::plain(&object.kind, NAME_CHARS_MAX),
             style::plain(&object.name, NAME_CHARS_MAX),
             object.revision.to_string(),
-            object.owner.clone().unwrap_or_default(),
+            owner(object),
             managed(object),
             if object.paused { "paused" } else { "" }.to_owned(),
             style::plain(&labels.join(", "), NAME_CHARS_MAX),
         ]);
     }
     println!("{table}");
+}
+
+/// Who answers for an object, by name where that is known.
+fn owner(object: &ShownObject) -> String {
+    let owner = object.owner_name.as_deref().or(object.owner.as_deref());
+    style::plain(owner.unwrap_or_default(), NAME_CHARS_MAX)
 }
 
 fn managed(object: &ShownObject) -> String {
@@ -269,8 +276,8 @@ fn print_object(object: &ShownObject) {
     println!("{} {}", object.kind, style::bold(&style::plain(&object.name, NAME_CHARS_MAX)));
     println!("  id:       {}", object.id);
     println!("  revision: {} of {}", object.revision, object.updated_at);
-    if let Some(owner) = &object.owner {
-        println!("  owner:    {owner}");
+    if object.owner.is_some() {
+        println!("  owner:    {}", owner(object));
     }
     if object.paused {
         println!("  state:    paused");

@@ -57,7 +57,10 @@ pub(super) fn run(command: &SecretCommand, json: bool) -> CommandDone {
                         secret.version.to_string(),
                         secret.revision.to_string(),
                         secret.changed_at,
-                        secret.changed_by.unwrap_or_else(|| "the server".to_owned()),
+                        style::plain(
+                            secret.changed_by_name.or(secret.changed_by).as_deref().unwrap_or("the server"),
+                            NAME_CHARS_MAX,
+                        ),
                         objects(secret.used_by),
                     ]);
                 }

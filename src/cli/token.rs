@@ -71,7 +71,8 @@ pub(super) fn run(command: &TokenCommand, json: bool) -> CommandDone {
                     let ends = if token.expired { format!("{} (over)", token.expires_at) } else { token.expires_at };
                     let name = style::plain(&token.name, NAME_CHARS_MAX);
                     let last_used = token.last_used.unwrap_or_else(|| "never".to_owned());
-                    table.add_row([name, format!("…{}", token.last4), last_used, ends, token.maker, token.id]);
+                    let user = style::plain(&token.maker_name.unwrap_or(token.maker), NAME_CHARS_MAX);
+                    table.add_row([name, format!("…{}", token.last4), last_used, ends, user, token.id]);
                 }
                 println!("{table}");
             }

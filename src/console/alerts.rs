@@ -116,7 +116,7 @@ fn card(alert: &ShownAlert, said: Option<&SaidOfAlert<'_>>, request: &PageReques
         article.card {
             h3 {
                 (short(&alert.name)) " " span.badge.good[alert.state == "ok"].bad[is_bad] { (short(&alert.state)) }
-                @if alert.is_muted { " " span.badge { "muted" @if let Some(until) = until { " until " (short(until)) } @if let Some(by) = &alert.muted_by { " by " (short(by)) } } }
+                @if alert.is_muted { " " span.badge { "muted" @if let Some(until) = until { " until " (short(until)) } @if let Some(by) = alert.muted_by_name.as_ref().or(alert.muted_by.as_ref()) { " by " bdi { (short(by)) } } } }
             }
             p.quiet { (short(&alert.condition)) ", " (short(&alert.severity)) ", " (amount(alert.objects_watched)) " watched" @if let Some(owner) = &alert.owner { ", owner " (short(owner)) } }
             @for object in &alert.objects {

@@ -58,7 +58,7 @@ pub(super) fn changes(entries: &[Value], now_us: i64) -> Markup {
                     @for entry in entries {
                         tr {
                             td { (moment(&at(entry), now_us)) }
-                            td { (field(entry, "principal")) @if let Some(address) = entry["address"].as_str() { " " span.quiet { (short(address)) } } }
+                            td { bdi { (who(entry)) } @if let Some(address) = entry["address"].as_str() { " " span.quiet { (short(address)) } } }
                             td { (field(entry, "action")) }
                             td { (field(entry, "kind")) " " bdi { (name_of(entry)) } }
                             td { span.badge.bad[entry["result"] != "done"] { (field(entry, "result")) } }
@@ -77,6 +77,12 @@ fn at(entry: &Value) -> String {
 
 fn field(entry: &Value, name: &str) -> String {
     entry[name].as_str().map(short).unwrap_or_default()
+}
+
+/// By name where that is known.
+fn who(entry: &Value) -> String {
+    let who = field(entry, "who");
+    if who.is_empty() { field(entry, "principal") } else { who }
 }
 
 fn name_of(entry: &Value) -> String {

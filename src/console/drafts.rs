@@ -31,7 +31,7 @@ pub(super) async fn list(request: PageRequest) -> Result<Response, PageRefusal> 
                                 td { (state(draft)) }
                                 td.number { (draft.objects.len()) }
                                 td { (moment(&draft.proposed_at, request.now_us)) }
-                                td { (short(&draft.author)) }
+                                td { bdi { (short(draft.author_name.as_ref().unwrap_or(&draft.author))) } }
                             }
                         }
                     }
@@ -66,8 +66,8 @@ async fn page(request: &PageRequest, id: &str, form: FormState<'_>) -> Result<Re
     let is_open = draft.state == ShownDraftState::Open;
     let at = |verb: &str| request.to(&format!("/drafts/{}/{verb}", segment(&draft.id)), &[]);
     let content = html! {
-        p { (state(&draft)) " proposed " (moment(&draft.proposed_at, request.now_us)) " by " (short(&draft.author)) ", from revision " (draft.base_revision) }
-        @if !is_open { p { "Decided " (moment_or(draft.decided_at.as_deref(), "by nobody", request.now_us)) @if let Some(by) = &draft.decided_by { " by " (short(by)) } @if let Some(revision) = draft.revision { ", revision " (revision) } } }
+        p { (state(&draft)) " proposed " (moment(&draft.proposed_at, request.now_us)) " by " bdi { (short(draft.author_name.as_ref().unwrap_or(&draft.author))) } ", from revision " (draft.base_revision) }
+        @if !is_open { p { "Decided " (moment_or(draft.decided_at.as_deref(), "by nobody", request.now_us)) @if let Some(by) = draft.decided_by_name.as_ref().or(draft.decided_by.as_ref()) { " by " bdi { (short(by)) } } @if let Some(revision) = draft.revision { ", revision " (revision) } } }
         @if let Some(stale) = &draft.stale { p.problem { (short(&stale.kind)) " " (short(&stale.name)) " has changed since: it cannot be approved any more." } }
         (form.top(&FIELDS))
         h2 { "What it would do" }

@@ -238,8 +238,6 @@ fn scope(on: &Value) -> String {
 }
 
 fn tokens(found: &FoundPeople, request: &PageRequest) -> Markup {
-    let maker =
-        |id: &str| found.users.iter().find(|user| user.id == id).map_or_else(|| short(id), |user| short(&user.name));
     html! {
         @if found.tokens.tokens.is_empty() {
             p.quiet { "There is none that you may see." }
@@ -252,7 +250,7 @@ fn tokens(found: &FoundPeople, request: &PageRequest) -> Markup {
                             tr {
                                 th scope="row" { bdi { (short(&token.name)) } @if token.form == ShownTokenForm::Service { " " span.badge { "a program's" } } }
                                 td { code { "…" (short(&token.last4)) } }
-                                td { (maker(&token.maker)) }
+                                td { bdi { (short(token.maker_name.as_ref().unwrap_or(&token.maker))) } }
                                 td { (moment_or(token.last_used.as_deref(), "never", request.now_us)) }
                                 td { (short(&token.expires_at)) @if token.expired { " " span.badge.bad { "over" } } }
                                 td {

@@ -33,6 +33,8 @@ pub struct ShownAlert {
     pub muted_until: Option<String>,
     /// Who has muted it; none where its file says so.
     pub muted_by: Option<String>,
+    /// The name of that user.
+    pub muted_by_name: Option<String>,
     pub channels: Vec<ShownAlertChannel>,
     /// What it is about, as far as it is not `ok`.
     pub objects: Vec<ShownAlertObject>,

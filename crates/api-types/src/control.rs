@@ -254,11 +254,16 @@ pub struct ShownDraft {
     pub title: String,
     /// Id of a user or a token.
     pub author: String,
+    /// `ann`, or `token laptop of ann`.
+    #[serde(default)]
+    pub author_name: Option<String>,
     pub state: ShownDraftState,
     pub base_revision: u64,
     pub objects: Vec<ShownDraftedObject>,
     pub proposed_at: String,
     pub decided_by: Option<String>,
+    #[serde(default)]
+    pub decided_by_name: Option<String>,
     pub decided_at: Option<String>,
     /// The revision that it made.
     pub revision: Option<u64>,
@@ -340,6 +345,8 @@ pub struct ShownToken {
     pub form: ShownTokenForm,
     /// Id of the user.
     pub maker: String,
+    #[serde(default)]
+    pub maker_name: Option<String>,
     /// Its last four characters.
     pub last4: String,
     pub expires_at: String,

@@ -36,7 +36,7 @@ pub struct ObjectQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub managed_by: Option<ManagedByQuery>,
-    /// Id of a user or a token.
+    /// Id of a user, whose tokens are meant as well, or of a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// `next` of the page before.
@@ -147,6 +147,9 @@ pub struct ShownObject {
     pub labels: BTreeMap<String, String>,
     /// Id of the user or token that answers for it.
     pub owner: Option<String>,
+    /// Its name, where objects are asked for and not changed.
+    #[serde(default)]
+    pub owner_name: Option<String>,
     #[schema(value_type = BTreeMap<String, Value>)]
     pub spec: Value,
     /// Of its last change; also its ETag.
@@ -214,6 +217,9 @@ pub struct ShownObjectVersion {
     pub deleted: bool,
     /// Id of the user or token; none for the server itself and the admin token.
     pub changed_by: Option<String>,
+    /// `ann`, or `token laptop of ann`.
+    #[serde(default)]
+    pub changed_by_name: Option<String>,
 }
 
 /// What is different between two versions.
@@ -287,6 +293,9 @@ pub struct ShownSecret {
     pub changed_at: String,
     /// Id of the user or token; none for the server itself and the admin token.
     pub changed_by: Option<String>,
+    /// `ann`, or `token laptop of ann`.
+    #[serde(default)]
+    pub changed_by_name: Option<String>,
     /// How many objects name it, also those that may not be viewed.
     pub used_by: u64,
 }

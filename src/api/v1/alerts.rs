@@ -53,7 +53,9 @@ pub(super) async fn list(
     let is_seen =
         |alert: &&ShownAlert| visible.as_ref().is_none_or(|visible| visible.contains(&alert.name)) || alert.is_default;
     let alerts = all.iter().filter(is_seen).map(|alert| seen(alert.clone(), &of.rights, &of.masked));
-    Ok(axum::Json(ShownAlerts { alerts: alerts.collect() }))
+    let mut alerts: Vec<ShownAlert> = alerts.collect();
+    shared.name_muters(&mut alerts).await?;
+    Ok(axum::Json(ShownAlerts { alerts }))
 }
 
 /// What happened to alerts, newest first: what fired and recovered, what was told, who muted what.
@@ -164,7 +166,9 @@ pub(super) async fn mute(
     blocking(write).await?.map_err(|error| failed(&error))?;
     shared.note_alert(&asker, &object, ("alert_muted", json!({ "until": until, "reason": asked.reason }))).await?;
     let of = shared.asked_events(&asker, Some(&object.workspace)).await?;
-    shown_anew(&engine, &name, &of).await
+    let axum::Json(mut alert) = shown_anew(&engine, &name, &of).await?;
+    shared.name_muters(std::slice::from_mut(&mut alert)).await?;
+    Ok(axum::Json(alert))
 }
 
 /// Has people be told of an alert again. A mute that its file says stays.
@@ -281,6 +285,15 @@ impl SharedApi {
         let seen = alerts.filter(|object| may(acting, Verb::View, object, Some(&snapshot)).is_ok());
         let names = seen.map(|object| object.content.name.clone()).collect();
         Ok((engine, Some(names)))
+    }
+
+    /// Says by name who has muted alerts.
+    async fn name_muters(&self, alerts: &mut [ShownAlert]) -> Result<(), ApiRefusal> {
+        let names = self.names_of(alerts.iter().filter_map(|alert| alert.muted_by.as_deref()).collect()).await?;
+        for alert in alerts {
+            alert.muted_by_name = names.of(alert.muted_by.as_deref());
+        }
+        Ok(())
     }
 
     /// Writes what somebody has done to an alert into the audit log.

@@ -160,7 +160,9 @@ pub(super) fn of_no_change(name: &str, change: &str) -> ApiRefusal {
 /// Why a plan of another revision is not applied.
 pub(super) async fn stale(shared: &SharedApi, revision: u64) -> Result<ApiRefusal, ApiRefusal> {
     let maker = shared.settings.catalog.catalog.maker_of(revision).await.map_err(|error| shared.refused(error))?;
-    let by = maker.map_or_else(|| "the server or whoever has its admin token".to_owned(), |maker| maker.to_string());
+    let maker = maker.map(|maker| maker.to_string());
+    let name = shared.names_of(maker.as_deref().into_iter().collect()).await?.of(maker.as_deref());
+    let by = name.or(maker).unwrap_or_else(|| "the server or whoever has its admin token".to_owned());
     let detail = format!("revision {revision} was applied meanwhile by {by}");
     Ok(ApiRefusal::new(StatusCode::PRECONDITION_FAILED, "stale-plan", detail, "plan again").in_field("base_revision"))
 }

@@ -23,7 +23,7 @@ pub(super) type OfApi = State<Arc<SharedApi>>;
 pub(in crate::api) struct AskedFrom(pub(in crate::api) String);
 
 /// What is said of the admin token, which is nobody's in the catalog.
-const BREAK_GLASS: &str = "the admin token";
+pub(super) const BREAK_GLASS: &str = "the admin token";
 
 /// Whoever asks, now.
 pub(in crate::api) struct Requester {

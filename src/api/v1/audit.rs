@@ -12,7 +12,7 @@ use tidegate_catalog::{
 };
 use tidegate_event::time;
 
-use super::asker::{OfApi, Requester};
+use super::asker::{BREAK_GLASS, OfApi, Requester};
 use super::permit::named_kind;
 use super::shown::limit;
 use crate::api::extract::{Json, Query};
@@ -21,7 +21,7 @@ use crate::api::refusal::ApiRefusal;
 /// The action of entries that tell of exports.
 const EXPORTED: &str = "audit_exported";
 
-/// Entries of the audit log, newest first.
+/// Entries of the audit log, newest first. `who` is the name of who did it.
 #[utoipa::path(get, path = path::AUDIT, tag = "audit", operation_id = "list_audit",
     params(AuditQuery), responses((status = 200, body = AuditEntries), ApiRefusal))]
 pub(super) async fn list(
@@ -31,8 +31,22 @@ pub(super) async fn list(
     let filter = filter(&query)?;
     let page = shared.settings.catalog.catalog.audit(&filter, query.from, limit(query.limit)).await;
     let page = page.map_err(|error| shared.refused(error))?;
-    let entries = page.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
-    Ok(axum::Json(AuditEntries { entries: entries.collect(), next: page.next }))
+    let mut entries: Vec<Value> =
+        page.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default()).collect();
+    let names = shared.names_of(entries.iter().filter_map(by).collect()).await?;
+    for entry in &mut entries {
+        let is_by_holder = entry["agent"].as_str().is_some_and(|agent| agent.starts_with(BREAK_GLASS));
+        let who = names.of(by(entry)).or_else(|| is_by_holder.then(|| BREAK_GLASS.to_owned()));
+        if let (Value::Object(fields), Some(who)) = (entry, who) {
+            fields.insert("who".to_owned(), who.into());
+        }
+    }
+    Ok(axum::Json(AuditEntries { entries, next: page.next }))
+}
+
+/// The id of the token that was shown, else of the user.
+fn by(entry: &Value) -> Option<&str> {
+    entry["token"].as_str().or_else(|| entry["principal"].as_str())
 }
 
 /// Entries as lines of JSON, oldest first; the next ones follow on `from` with the `seq` of the last line. Each answer that has any is an

@@ -50,7 +50,9 @@ pub(super) async fn list(
     let drafts = catalog.drafts(&workspace, state).await.map_err(|error| shared.refused(error))?;
     let snapshot = shared.touched(&asker, &workspace, &drafts).await?;
     let visible = drafts.into_iter().filter(|draft| is_visible(&asker, draft, &snapshot));
-    Ok(axum::Json(Drafts { drafts: visible.map(shown).collect() }))
+    let mut drafts: Vec<ShownDraft> = visible.map(shown).collect();
+    shared.name_people(&mut drafts).await?;
+    Ok(axum::Json(Drafts { drafts }))
 }
 
 /// One draft with what it would do, field by field.
@@ -67,7 +69,7 @@ pub(super) async fn show(
     let draft = catalog.draft(&workspace, &id).await.map_err(|error| shared.refused(error))?;
     let snapshot = shared.touched(&asker, &workspace, std::slice::from_ref(&draft)).await?;
     if is_visible(&asker, &draft, &snapshot) {
-        Ok(axum::Json(shown(draft)))
+        shared.named(draft).await
     } else {
         Err(absent(format!("there is no draft {id:?}")))
     }
@@ -102,7 +104,7 @@ pub(super) async fn propose(
         shared.refuse_what_cannot_run(&change).await?;
     }
     let draft = catalog.propose(&asked.title, &change).await;
-    Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
+    shared.named(draft.map_err(|error| shared.refused(error))?).await
 }
 
 /// Makes the change of a draft, with the rights of whoever approves it, who is not its author. Where events wait for syncs that end by it,
@@ -140,10 +142,28 @@ pub(super) async fn close(
     let catalog = &shared.settings.catalog.catalog;
     catalog.close_draft(&decision).await.map_err(|error| shared.refused(error))?;
     let draft = catalog.draft(&decision.workspace, &decision.id).await;
-    Ok(axum::Json(shown(draft.map_err(|error| shared.refused(error))?)))
+    shared.named(draft.map_err(|error| shared.refused(error))?).await
 }
 
 impl SharedApi {
+    /// A draft as it is shown, with the names of who proposed and decided it.
+    async fn named(&self, draft: CatalogDraft) -> DraftAnswer<ShownDraft> {
+        let mut draft = shown(draft);
+        self.name_people(std::slice::from_mut(&mut draft)).await?;
+        Ok(axum::Json(draft))
+    }
+
+    async fn name_people(&self, drafts: &mut [ShownDraft]) -> Result<(), ApiRefusal> {
+        let decided = drafts.iter().filter_map(|draft| draft.decided_by.as_deref());
+        let ids = drafts.iter().map(|draft| draft.author.as_str()).chain(decided).collect();
+        let names = self.names_of(ids).await?;
+        for draft in drafts {
+            draft.author_name = names.of(Some(&draft.author));
+            draft.decided_by_name = names.of(draft.decided_by.as_deref());
+        }
+        Ok(())
+    }
+
     /// What cannot run would be refused to whoever approves, and is told to the author. That events wait, or that something else is being
     /// changed, is another matter by then.
     async fn refuse_what_cannot_run(&self, change: &CatalogChange) -> Result<(), ApiRefusal> {
@@ -262,11 +282,13 @@ fn shown(draft: CatalogDraft) -> ShownDraft {
         workspace: draft.workspace,
         title: draft.title,
         author: draft.author.to_string(),
+        author_name: None,
         state,
         base_revision: draft.base_revision,
         objects: objects.collect(),
         proposed_at: time::format(draft.proposed_at_us),
         decided_by: draft.decided_by.map(String::from),
+        decided_by_name: None,
         decided_at: draft.decided_at_us.map(time::format),
         revision: draft.revision,
         stale: draft.stale.map(|(kind, of)| name(kind, &of)),

@@ -4,8 +4,8 @@ use axum::extract::State;
 use hyper::header::{self, HeaderName, HeaderValue};
 use tidegate_api_types::control::WhoAmI;
 use tidegate_api_types::object::{
-    DiffQuery, HistoryQuery, ManagedByQuery, ObjectDiff, ObjectHistory, ObjectQuery, Objects, ShownObject, UsedBy,
-    WorkspaceQuery,
+    DiffQuery, HistoryQuery, ManagedByQuery, ObjectDiff, ObjectHistory, ObjectQuery, Objects, ShownObject,
+    ShownObjectVersion, UsedBy, WorkspaceQuery,
 };
 use tidegate_api_types::path;
 use tidegate_catalog::{ListQuery, ManagedFilter, ObjectId, ObjectKind};
@@ -41,7 +41,11 @@ pub(super) async fn list(
     let asked = listed(kind, &workspace, query)?;
     let page = shared.settings.catalog.catalog.list(&asked).await.map_err(|error| shared.refused(error))?;
     let objects = shared.visible(&asker, &workspace, page.objects).await?;
-    let objects = objects.into_iter().map(|object| shared.shown(object)).collect();
+    let mut objects: Vec<ShownObject> = objects.into_iter().map(|object| shared.shown(object)).collect();
+    let names = shared.names_of(objects.iter().filter_map(|object| object.owner.as_deref()).collect()).await?;
+    for object in &mut objects {
+        object.owner_name = names.of(object.owner.as_deref());
+    }
     Ok(axum::Json(Objects { objects, next: page.next }))
 }
 
@@ -82,7 +86,9 @@ pub(super) async fn show(
     Query(_): Query<WorkspaceQuery>,
 ) -> Result<([(HeaderName, HeaderValue); 1], axum::Json<ShownObject>), ApiRefusal> {
     let tag = etag(object.revision);
-    Ok(([(header::ETAG, tag)], axum::Json(shared.shown((*object).clone()))))
+    let mut shown = shared.shown((*object).clone());
+    shown.owner_name = shared.names_of(shown.owner.as_deref().into_iter().collect()).await?.of(shown.owner.as_deref());
+    Ok(([(header::ETAG, tag)], axum::Json(shown)))
 }
 
 /// What an object was before, newest first.
@@ -97,7 +103,12 @@ pub(super) async fn history(
     let catalog = &shared.settings.catalog.catalog;
     let page = catalog.history(&object.workspace, &object.id, query.before, limit(query.limit)).await;
     let page = page.map_err(|error| shared.refused(error))?;
-    let versions = page.versions.into_iter().map(|version| shared.shown_version(version)).collect();
+    let mut versions: Vec<ShownObjectVersion> =
+        page.versions.into_iter().map(|version| shared.shown_version(version)).collect();
+    let names = shared.names_of(versions.iter().filter_map(|version| version.changed_by.as_deref()).collect()).await?;
+    for version in &mut versions {
+        version.changed_by_name = names.of(version.changed_by.as_deref());
+    }
     Ok(axum::Json(ObjectHistory { versions, next: page.next }))
 }
 

@@ -42,10 +42,14 @@ pub(super) async fn list(
     for (secret, uploaded) in shared.uploaded_users(&workspace) {
         *uses.entry(secret).or_default() += uploaded.len() as u64;
     }
-    let mut secrets = Vec::with_capacity(objects.len());
+    let mut secrets: Vec<ShownSecret> = Vec::with_capacity(objects.len());
     for object in objects {
         let used_by = uses.get(&object.content.name).copied().unwrap_or(0);
         secrets.push(shared.shown_secret(object, used_by).await?);
+    }
+    let names = shared.names_of(secrets.iter().filter_map(|secret| secret.changed_by.as_deref()).collect()).await?;
+    for secret in &mut secrets {
+        secret.changed_by_name = names.of(secret.changed_by.as_deref());
     }
     Ok(axum::Json(SecretList { secrets, next: page.next }))
 }
@@ -63,6 +67,7 @@ impl SharedApi {
             revision: object.revision,
             changed_at: time::format(object.updated_at_us),
             changed_by: last.and_then(|version| version.changed_by),
+            changed_by_name: None,
             used_by,
         })
     }

@@ -1,5 +1,7 @@
 //! Objects of the catalog as answers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hyper::header::HeaderValue;
 use tidegate_api_types::object::{ChangeDone, ManagingFile, ObjectDone, ObjectName, ShownObject, ShownObjectVersion};
 use tidegate_api_types::workspace::FieldDifference;
@@ -9,6 +11,16 @@ use tidegate_catalog::{
 use tidegate_event::time;
 
 use crate::api::SharedApi;
+use crate::api::refusal::ApiRefusal;
+
+/// Names of users and tokens by their ids.
+pub(super) struct PeopleNames(BTreeMap<String, String>);
+
+impl PeopleNames {
+    pub(super) fn of(&self, id: Option<&str>) -> Option<String> {
+        self.0.get(id?).cloned()
+    }
+}
 
 /// Objects or entries of a page, when nobody says how many.
 const LIMIT_DEFAULT: usize = 100;
@@ -43,6 +55,7 @@ impl SharedApi {
             workspace,
             labels: content.labels,
             owner: content.owner.map(String::from),
+            owner_name: None,
             spec: content.spec,
             revision,
             created_at: time::format(created_at_us),
@@ -54,7 +67,14 @@ impl SharedApi {
 
     pub(super) fn shown_version(&self, version: ObjectVersion) -> ShownObjectVersion {
         let ObjectVersion { object, is_deleted, changed_by } = version;
-        ShownObjectVersion { object: self.shown(object), deleted: is_deleted, changed_by }
+        ShownObjectVersion { object: self.shown(object), deleted: is_deleted, changed_by, changed_by_name: None }
+    }
+
+    /// What users and tokens are called, by their ids; of anything else nothing.
+    pub(super) async fn names_of(&self, ids: Vec<&str>) -> Result<PeopleNames, ApiRefusal> {
+        let ids: BTreeSet<ObjectId> = ids.into_iter().filter_map(|id| ObjectId::parse(id).ok()).collect();
+        let names = self.settings.catalog.catalog.names_of(&ids).await.map_err(|error| self.refused(error))?;
+        Ok(PeopleNames(names.into_iter().map(|(id, name)| (id.to_string(), name)).collect()))
     }
 }
 

@@ -54,7 +54,12 @@ pub(super) async fn list(
         _ => BTreeMap::new(),
     };
     let shown = |object: &CatalogObject| shown(object, uses.get(&object.id).copied(), asker.at_us);
-    Ok(axum::Json(Tokens { tokens: objects.iter().filter_map(shown).collect(), next: page.next }))
+    let mut tokens: Vec<ShownToken> = objects.iter().filter_map(shown).collect();
+    let names = shared.names_of(tokens.iter().map(|token| token.maker.as_str()).collect()).await?;
+    for token in &mut tokens {
+        token.maker_name = names.of(Some(&token.maker));
+    }
+    Ok(axum::Json(Tokens { tokens, next: page.next }))
 }
 
 /// Makes a token for oneself. Its text is in the answer and nowhere else. The admin token makes one in a user's name.
@@ -132,6 +137,7 @@ fn shown(object: &CatalogObject, last_used: Option<i64>, now_us: i64) -> Option<
             TokenForm::Service => ShownTokenForm::Service,
         },
         maker: spec.maker.to_string(),
+        maker_name: None,
         last4: spec.last4,
         expires_at: time::format(spec.expires_at_us),
         expired: spec.expires_at_us <= now_us,

@@ -151,8 +151,8 @@ fn told(problem: &ProblemDetails) -> String {
     let fix = match problem.code.as_str() {
         "settings" => "--settings FILE, a JSON file with settings that fit plugin.yaml",
         "no-token" | "wrong-token" | "session-over" => {
-            "`tidegate login` gets a token; the page /people makes one, or `tidegate token create` with the admin token, and `tidegate admin token --reset`, \
-             where the server is, makes a new admin token"
+            "`tidegate login` gets a token; the page /people makes one, or `tidegate token create` with the admin token, and \
+             `tidegate admin token --reset`, where the server is, makes a new admin token"
         }
         "managed-by-file" if problem.fix.contains("force=true") => {
             "change that file and run `tidegate reload`, or `tidegate apply` where the folder lies elsewhere"

@@ -72,7 +72,7 @@ fn what_can_never_be_approved_is_refused_to_its_author() {
     let wrong = json!({"title": "wrong", "edits": [{"action": "create", "kind": "lookup", "content": content}]});
     let refused = author.ask("POST", "/api/v1/drafts", &wrong);
     assert_eq!(refused.code(), "422 problems", "{}", refused.text());
-    assert_eq!(refused.json()["problems"][0]["file"], "lookups/geo.yaml", "{}", refused.text());
+    assert_eq!(refused.json()["problems"][0]["file"], "lookups/geo.yaml (catalog)", "{}", refused.text());
     // Whoever may not propose it learns nothing of what runs.
     assert_eq!(viewer.ask("POST", "/api/v1/drafts", &wrong).code(), "403 forbidden");
     assert_eq!(author.get("/api/v1/drafts")["drafts"], json!([]));

@@ -93,6 +93,38 @@ fn a_token_that_is_revoked_or_whose_user_is_disabled_opens_nothing() {
 }
 
 #[test]
+fn who_did_something_is_told_by_name() {
+    let (_workspace, server, admin) = served();
+    let editor = admin.user(&server, "ed", Some("editor"));
+    let by = json!("token of ed of ed");
+    editor.made("lookup", "geo", json!({"kind": "table", "entries": {}}));
+    let person = admin.get("/api/v1/objects/user/ed")["id"].clone();
+    let shown = editor.get("/api/v1/objects/lookup/geo");
+    assert_eq!((&shown["owner"], &shown["owner_name"]), (&person, &json!("ed")), "the token ends, ed stays");
+    assert_eq!(editor.ask("PUT", "/api/v1/secrets/crm", &json!({"value": "x"})).status, 200);
+    assert_eq!(editor.get("/api/v1/secrets")["secrets"][0]["changed_by_name"], by);
+    let edit = json!({"action": "delete", "kind": "lookup", "object": "geo"});
+    let draft = editor.ask("POST", "/api/v1/drafts", &json!({"title": "no table", "edits": [edit]}));
+    assert_eq!(draft.json()["author_name"], by, "{}", draft.text());
+    let named =
+        |list: &Value, name: &str| list.as_array().unwrap().iter().find(|it| it["name"] == name).cloned().unwrap();
+    assert_eq!(named(&admin.get("/api/v1/tokens")["tokens"], "of ed")["maker_name"], "ed");
+    let entries = admin.get("/api/v1/audit?action=created")["entries"].clone();
+    assert_eq!((&named(&entries, "geo")["who"], &named(&entries, "ed")["who"]), (&by, &json!("the admin token")));
+    // What a program's token makes is the token's, and is found with what its person owns.
+    let made = admin.ask("POST", "/api/v1/tokens", &json!({"name": "ci", "user": "ed", "form": "service"}));
+    let program = ApiCaller::new(&server, made.json()["token"].as_str().unwrap());
+    program.made("lookup", "names", json!({"kind": "table", "entries": {}}));
+    let owned = admin.get(&format!("/api/v1/objects/lookup?owner={}", person.as_str().unwrap()));
+    let owners: Vec<&Value> = owned["objects"].as_array().unwrap().iter().map(|object| &object["owner_name"]).collect();
+    assert_eq!(owners, [&json!("ed"), &json!("token ci of ed")], "{owned}");
+    // A token that is gone still has its name.
+    assert_eq!(admin.ask("DELETE", "/api/v1/objects/token/of%20ed", &Value::Null).status, 200);
+    assert_eq!(admin.get("/api/v1/objects/lookup/geo/history")["versions"][0]["changed_by_name"], by);
+    server.stop();
+}
+
+#[test]
 fn a_role_stays_as_long_as_a_group_names_it() {
     let (_workspace, server, admin) = served();
     let grants = json!({"access": [{"level": "view", "on": {"kind": "source"}}]});

@@ -6,7 +6,8 @@ use super::edit::{Authority, CatalogChange, ChangeOrigin, CommittedObject, EditD
 use super::loaded::LoadedObjects;
 use super::of_content;
 use crate::error::CatalogError;
-use crate::object::{CatalogObject, ContentProblem, ManagedBy, ManagingFolder, ObjectContent, ObjectKind};
+use crate::object::{CatalogObject, ContentProblem, ManagedBy, ManagingFolder, ObjectContent, ObjectId, ObjectKind};
+use crate::rights::TokenSpec;
 use crate::specs::check_spec;
 use crate::store::CatalogTransaction;
 
@@ -61,6 +62,7 @@ pub(super) async fn settle(
     revision: u64,
 ) -> Result<Vec<SettledEdit>, CatalogError> {
     let (mut settled, mut ids) = (Vec::with_capacity(change.edits.len()), BTreeSet::new());
+    let maker = maker(transaction, &change.authority).await?;
     for edit in &change.edits {
         let Some(id) = edit.id() else { continue };
         if !ids.insert(id.clone()) {
@@ -73,7 +75,7 @@ pub(super) async fn settle(
             (_, Some(before)) => Some(before),
             (_, None) => return Err(CatalogError::Absent { workspace: change.workspace.clone(), id: id.clone() }),
         };
-        let after = after(change, edit, before.as_ref(), revision);
+        let after = after(change, edit, before.as_ref(), (revision, maker.as_ref()));
         settled.push(SettledEdit { before, after, done: edit.done(), expected: edit.expected() });
     }
     Ok(settled)
@@ -83,7 +85,7 @@ fn after(
     change: &CatalogChange,
     edit: &ObjectEdit,
     before: Option<&CatalogObject>,
-    revision: u64,
+    (revision, maker): (u64, Option<&ObjectId>),
 ) -> Option<CatalogObject> {
     let applied = |folder| ManagedBy::Folder { applied_revision: revision, folder };
     let was_managed_by = before.map_or(ManagedBy::Nobody, |before| before.managed_by);
@@ -111,7 +113,7 @@ fn after(
     Some(CatalogObject {
         id: edit.id()?.clone(),
         workspace: change.workspace.clone(),
-        content: owned(content, before, &change.authority),
+        content: owned(content, before, maker),
         created_at_us: before.map_or(change.at_us, |before| before.created_at_us),
         updated_at_us: change.at_us,
         revision,
@@ -121,15 +123,29 @@ fn after(
 }
 
 /// Whoever makes an object owns it, unless they say who does.
-fn owned(mut content: ObjectContent, before: Option<&CatalogObject>, authority: &Authority) -> ObjectContent {
+fn owned(mut content: ObjectContent, before: Option<&CatalogObject>, maker: Option<&ObjectId>) -> ObjectContent {
     if content.owner.is_none() {
-        content.owner = match (before, authority) {
-            (Some(before), _) => before.content.owner.clone(),
-            (None, Authority::Principal(id)) => Some(id.clone()),
-            (None, Authority::Program) => None,
+        content.owner = match before {
+            Some(before) => before.content.owner.clone(),
+            None => maker.cloned(),
         };
     }
     content
+}
+
+/// Who makes what a change makes. The token of a sign-in ends soon; its person stays.
+async fn maker(
+    transaction: &mut dyn CatalogTransaction,
+    authority: &Authority,
+) -> Result<Option<ObjectId>, CatalogError> {
+    let Authority::Principal(id) = authority else { return Ok(None) };
+    if id.kind() != ObjectKind::Token {
+        return Ok(Some(id.clone()));
+    }
+    let found = transaction.run("SELECT spec FROM object WHERE id = $1", vec![id.as_str().into()]).await?;
+    let spec = found.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
+    let token = serde_json::from_str::<TokenSpec>(&spec).ok().filter(TokenSpec::stands_for_person);
+    Ok(Some(token.map_or_else(|| id.clone(), |token| token.maker)))
 }
 
 /// What each edit must meet by itself: its revision, its content, and that no folder manages the object.

@@ -33,6 +33,7 @@ pub struct ListQuery {
     /// Key and value.
     pub label: Option<(String, String)>,
     pub managed_by: Option<ManagedFilter>,
+    /// A user, whose tokens are meant as well, or a token.
     pub owner: Option<ObjectId>,
     /// The `next` of the page before.
     pub cursor: Option<String>,
@@ -85,7 +86,8 @@ impl ListQuery {
             add(condition, Vec::new());
         }
         if let Some(owner) = &self.owner {
-            add("owner = #", vec![owner.as_str().into()]);
+            let is_theirs = "(owner = # OR owner IN (SELECT id FROM object WHERE kind = 'token' AND owner = #))";
+            add(is_theirs, vec![owner.as_str().into(), owner.as_str().into()]);
         }
         if let Some(cursor) = &self.cursor {
             let (kind, name) = read_cursor(cursor)?;

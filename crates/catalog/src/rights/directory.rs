@@ -75,6 +75,13 @@ pub struct TokenSpec {
     pub expires_at_us: i64,
 }
 
+impl TokenSpec {
+    /// Whether it is a person's with all of their rights: what is done with it is theirs.
+    pub(crate) fn stands_for_person(&self) -> bool {
+        self.form == TokenForm::Person && self.grants.is_none()
+    }
+}
+
 /// Why somebody is no principal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrincipalProblem {
@@ -180,7 +187,7 @@ impl Directory {
             // With all of its maker's rights goes what its maker made.
             owns_as: if token.grants.is_some() { [id.clone()].into() } else { maker.owns_as.clone() },
             maker: Some(Box::new(maker)),
-            ends_tokens: token.grants.is_none() && token.form == TokenForm::Person,
+            ends_tokens: token.stands_for_person(),
         })
     }
 
