@@ -75,11 +75,6 @@ impl ServerHttp {
         Ok(Self { client: client.map_err(|error| ClientError::Setup(error.to_string()))?, base })
     }
 
-    /// Which server it is.
-    pub(super) fn origin(&self) -> String {
-        address::origin(&self.base)
-    }
-
     /// A request to a path below the address; `parameter` takes the place of its `{..}`.
     pub(super) fn request(&self, method: Method, path: &str, parameter: &str) -> Result<RequestBuilder, ClientError> {
         Ok(self.client.request(method, address::join(&self.base, path, parameter)?))
@@ -158,6 +153,7 @@ impl ServerHttp {
         Ok(body.freeze())
     }
 
+    /// Which server it is.
     pub(super) fn origin(&self) -> String {
         address::origin(&self.base)
     }
