@@ -35,9 +35,8 @@ fn message(n: usize) -> StreamMessage {
 /// What a message becomes, and the text of its context.
 fn mapped(n: usize) -> (MappedEvent, String) {
     let (offset, published) = (1_000_000 + n, "2023-11-14T22:13:20.000Z");
-    let timestamp = "2023-11-14T22:13:20.000000Z";
     let properties = payload(n);
-    let event = format!(r#"{{"event":"orders","properties":{properties},"timestamp":"{timestamp}","type":"track"}}"#);
+    let event = format!(r#"{{"event":"orders","properties":{properties},"timestamp":"{published}","type":"track"}}"#);
     let place = format!(r#""offset":{offset},"partition":3,"publishedAt":"{published}","topic":"orders""#);
     let id = format!("orders/3/{offset}");
     let event = MappedEvent { bytes: event.into_bytes(), id: id.clone(), delivery_id: id, unmappable: None };
