@@ -6,12 +6,15 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidegate_document::file;
+use tidegate_event::decode::DEPTH_MAX;
+use tidegate_event::json;
+use tidegate_event::value::Value;
 use tidegate_process::clock;
 use tokio::sync::mpsc;
 
@@ -69,6 +72,8 @@ struct SendTally {
     refused: AtomicU64,
     retries: AtomicU64,
     first_refusal: std::sync::Mutex<Option<String>>,
+    /// The write key opens nothing, so nothing further is sent.
+    is_over: AtomicBool,
 }
 
 struct OutgoingBatch {
@@ -102,6 +107,8 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
             let (queue, tally, bar, client) = (Arc::clone(&queue), Arc::clone(&tally), bar.clone(), client.clone());
             senders.push(tokio::spawn(deliver(client, queue, tally, bar)));
         }
+        // Whoever fills it hears when the last sender has ended.
+        drop(queue);
         match (args.generate, args.file.clone()) {
             (Some(total), _) => generate(args, total, queued).await,
             (None, Some(path)) => {
@@ -120,14 +127,24 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
         }
         Ok::<(), CommandFailure>(())
     };
-    let is_interrupted = runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         tokio::select! {
             sent = sending => sent.map(|()| false),
             _ = tokio::signal::ctrl_c() => Ok(true),
         }
-    })?;
+    });
     bar.finish_and_clear();
     let took = started.elapsed();
+    let is_interrupted = match outcome {
+        Ok(is_interrupted) => is_interrupted,
+        Err(error) => {
+            // What was accepted before is there all the same.
+            if tally.accepted.load(Ordering::Relaxed) > 0 {
+                report(&tally, took, None, json);
+            }
+            return Err(error);
+        }
+    };
     let known = match duplicates.filter(|_| !is_interrupted) {
         Some(duplicates) => runtime.block_on(duplicates.since()),
         None => None,
@@ -140,6 +157,9 @@ pub(super) fn run(args: &SendArgs, json: bool) -> CommandDone {
     }
     Ok(code)
 }
+
+/// How long a server that has accepted something may be away.
+const AWAY_MAX: Duration = Duration::from_secs(30);
 
 /// The exit code, as shells report the signal.
 const INTERRUPTED: u8 = 130;
@@ -180,6 +200,9 @@ fn report(tally: &SendTally, took: Duration, duplicates: Option<DuplicateCount>,
         if refused > 0 {
             let why = style::plain(refusal.as_deref().unwrap_or_default(), 300);
             eprintln!("{} {} events were refused: {why}", style::error("error:"), style::count(refused));
+            if tally.is_over.load(Ordering::Relaxed) {
+                eprintln!("the rest was not sent");
+            }
         }
     }
     if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -255,7 +278,8 @@ fn outgoing(events: &[serde_json::Value], now_us: i64) -> OutgoingBatch {
     OutgoingBatch { body: body.to_string().into(), events: events.len() as u64 }
 }
 
-/// Reads events from a file and sends their text as it stands.
+/// Reads events from a file and sends their text as it stands, with a `messageId` where there is none: without one, what is sent again
+/// after an answer was lost would be another event.
 fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Result<(), CommandFailure> {
     let input: Box<dyn std::io::BufRead> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
@@ -291,32 +315,56 @@ fn read(path: &Path, batch: usize, queued: &mpsc::Sender<OutgoingBatch>) -> Resu
                 at + 1
             )));
         }
-        lines.push(line);
-        if lines.len() == batch {
-            send_lines(queued, &mut lines);
+        lines.push(identified(line));
+        if lines.len() == batch && !send_lines(queued, &mut lines) {
+            return Ok(());
         }
     }
     if !whole.is_empty() {
         let events: Vec<serde_json::Value> = serde_json::from_str(&whole)
             .map_err(|error| CommandFailure::Failed(format!("{}: this is no JSON array: {error}", path.display())))?;
         for events in events.chunks(batch) {
-            lines.extend(events.iter().map(ToString::to_string));
-            send_lines(queued, &mut lines);
+            lines.extend(events.iter().map(|event| identified(event.to_string())));
+            if !send_lines(queued, &mut lines) {
+                return Ok(());
+            }
         }
     }
     send_lines(queued, &mut lines);
     Ok(())
 }
 
-fn send_lines(queued: &mpsc::Sender<OutgoingBatch>, lines: &mut Vec<String>) {
+/// The text of an event that has a `messageId`. What the server will refuse stays as it is.
+fn identified(line: String) -> String {
+    let Ok(Value::Object(mut event)) = json::parse(line.as_bytes(), DEPTH_MAX) else { return line };
+    match event.get("messageId") {
+        None => {
+            let Some(rest) = line.trim_start().strip_prefix('{') else { return line };
+            let comma = if event.is_empty() { "" } else { "," };
+            format!(r#"{{"messageId":"{}"{comma}{rest}"#, clock::uuid())
+        }
+        Some(Value::Null) => {
+            event.insert("messageId", clock::uuid().into());
+            Value::Object(event).to_string()
+        }
+        Some(Value::String(id)) if id.is_empty() => {
+            event.insert("messageId", clock::uuid().into());
+            Value::Object(event).to_string()
+        }
+        Some(_) => line,
+    }
+}
+
+/// Whether there is still somebody who sends.
+fn send_lines(queued: &mpsc::Sender<OutgoingBatch>, lines: &mut Vec<String>) -> bool {
     if lines.is_empty() {
-        return;
+        return true;
     }
     let sent_at = tidegate_event::time::format_millis(clock::now_us());
     let body = format!(r#"{{"batch":[{}],"sentAt":"{sent_at}"}}"#, lines.join(","));
-    // The receivers outlive this loop.
-    let _ = queued.blocking_send(OutgoingBatch { body: body.into(), events: lines.len() as u64 });
+    let events = lines.len() as u64;
     lines.clear();
+    queued.blocking_send(OutgoingBatch { body: body.into(), events }).is_ok()
 }
 
 /// Posts batches until there are no more. What is worth retrying is sent again with the same bytes, which the
@@ -330,8 +378,11 @@ async fn deliver(
     const ATTEMPTS_MAX: u32 = 10;
     loop {
         let Some(outgoing) = queue.lock().await.recv().await else { return Ok(()) };
-        let mut attempt = 0;
+        let (mut attempt, mut away_since) = (0, None);
         loop {
+            if tally.is_over.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             attempt += 1;
             let pause = match client.batch(outgoing.body.clone()).await {
                 Ok(ServerAnswer { status: 200, .. }) => {
@@ -348,13 +399,46 @@ async fn deliver(
                         let text = format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body));
                         first.get_or_insert(text);
                     }
+                    if answer.status == 401 {
+                        tally.is_over.store(true, Ordering::Relaxed);
+                    }
                     break;
                 }
                 Err(_) if attempt < 3 => Duration::from_millis(100),
-                Err(error) => return Err(error.into()),
+                // A server that has answered before may be on its way back.
+                Err(error) => {
+                    let has_answered = tally.accepted.load(Ordering::Relaxed) > 0;
+                    if !has_answered || away_since.get_or_insert_with(Instant::now).elapsed() > AWAY_MAX {
+                        return Err(error.into());
+                    }
+                    Duration::from_secs(1)
+                }
             };
             tally.retries.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_without_an_id_gets_one_and_all_else_stays_as_it_is() {
+        for line in [r#"{"type":"page","messageId":"m"}"#, r#"{"messageId":5}"#, r#"{"messageId":{}}"#, "[1]", "{", "5"]
+        {
+            assert_eq!(identified(line.to_owned()), line);
+        }
+        let rest = r#""type":"page","n":1.10}"#;
+        let text = identified(format!(" {{{rest}"));
+        let id = text.strip_prefix(r#"{"messageId":""#).and_then(|text| text.strip_suffix(&format!(r#"",{rest}"#)));
+        assert_eq!(id.map(str::len), Some(36), "{text}");
+        for line in ["{}", r#"{"messageId":null,"n":1.10}"#, r#"{"messageId":"","n":1.10}"#] {
+            let text = identified(line.to_owned());
+            let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(event["messageId"].as_str().map(str::len), Some(36), "{text}");
+            assert_eq!(text.contains("1.10"), line.contains("1.10"), "{text}");
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::support::far::{Act, Far};
 use crate::support::tls::TlsFront;
+use crate::support::waiting::seldom;
 use crate::support::{Workspace, tidegate};
 
 const TOKEN: &str = "tg_0123456789abcdef";
@@ -141,4 +142,26 @@ fn what_answers_without_being_an_admin_api_is_told_apart() {
     assert!(said.contains("does not speak TLS"), "{said}");
     let said = refused(&list(&["--server", "http://me:s3cr3t@127.0.0.1", "--token", TOKEN], &[]));
     assert!(said.contains("user or a password") && !said.contains("s3cr3t"), "{said}");
+}
+
+#[test]
+fn what_is_sent_to_nobody_ends_and_so_does_what_is_sent_with_a_wrong_key() {
+    // More than waits for the senders.
+    let send = |to: &str| {
+        let mut sending = tidegate()
+            .args(["send", "--generate", "10000", "--batch", "10", "--write-key", "wrong", "--to", to])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        seldom("it ends", || sending.try_wait().unwrap().map(drop).ok_or_else(|| "it is still at it".to_owned()));
+        refused(&sending.wait_with_output().unwrap())
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = send(&format!("http://{nobody}"));
+    assert!(said.contains("could not reach") && !said.contains("accepted"), "{said}");
+    let closed = Far::new(|_| Act::Reply(401, Vec::new(), br#"{"code":"unknown-write-key"}"#.to_vec()));
+    let said = send(&closed.origin());
+    assert!(said.contains("unknown-write-key") && said.contains("the rest was not sent"), "{said}");
+    assert!(answers(&closed) <= 4, "one for each connection");
 }
