@@ -336,7 +336,7 @@ fn a_token_ends_what_its_person_may_end_and_makes_none() {
         let made = admin.post("/api/v1/tokens", &json!({"name": name, "user": user, "form": form}));
         made.json()["token"].as_str().unwrap_or_else(|| panic!("{}", made.text())).to_owned()
     };
-    let (first, laptop) = (made("first", "person", "admin"), made("laptop", "person", "ann"));
+    let (first, laptop) = (made("desk", "person", "admin"), made("laptop", "person", "ann"));
     for (name, form, user) in [("phone", "person", "ann"), ("ci", "service", "admin"), ("spare", "service", "admin")] {
         made(name, form, user);
     }
