@@ -22,7 +22,7 @@ pub(super) use server::print_planned;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate plan shop --from running          what is different, and what it takes\n  tidegate plan shop --from running --json   the same for programs\n  tidegate plan shop --server http://127.0.0.1:8089   what an apply would change of its catalog\n\nBoth folders are read and checked, nothing is changed and, without --server, no server is asked. What is written as\n${NAME} is shown so; secrets that are written down are shown as fingerprints, which are good for one\nanswer. What was pushed to the store of the data directory counts too.\n\nExit code 0 when nothing is different, 2 when something is, 1 when a folder has problems."
+    after_help = "Examples:\n  tidegate plan shop --from ../shop-before          what is different, and what it takes\n  tidegate plan shop --from ../shop-before --json   the same for programs\n  tidegate plan shop --server http://127.0.0.1:8089   what an apply would change of its catalog\n\nBoth folders are read and checked, nothing is changed and, without --server, no server is asked. What is written as\n${NAME} is shown so; secrets that are written down are shown as fingerprints, which are good for one\nanswer. What was pushed to the store of the data directory counts too.\n\nExit code 0 when nothing is different, 2 when something is, 1 when a folder has problems."
 )]
 pub(super) struct FolderPlanArgs {
     /// The folder that is wanted

@@ -281,7 +281,7 @@ fn within(dir: &Path, path: &Path) -> PathBuf {
 
 pub(super) fn no_workspace(dir: &Path) -> Problem {
     let message = "there is no tidegate.yaml here";
-    let fix = format!("run `tidegate init {}` to make a workspace", dir.display());
+    let fix = format!("run `tidegate init {}` to make a workspace, or name the folder of one", dir.display());
     Problem::of_file(dir.join(MAIN_FILE), 0, message, fix)
 }
 

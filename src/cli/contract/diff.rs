@@ -13,7 +13,7 @@ use crate::config::Outline;
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  git worktree add ../before main\n  tidegate contract diff ../before/shop shop --source web          with the events in the log of shop\n  tidegate contract diff old new --source web --from events.jsonl\n  tidegate contract diff old new                                   the files alone\n\nExit code 1 when an event would be newly blocked, so that a merge can wait for it; 0 otherwise. The events are those of --from, or\nof the log of --workspace, or of NEW or OLD if it is a workspace with a log. Values of events are shown with --values alone."
+    after_help = "Examples:\n  git worktree add ../before main\n  tidegate contract diff ../before/shop shop --source web          with the events in the log of shop\n  tidegate contract diff old new --source web --from events.jsonl\n  tidegate contract diff old new                                   the files alone\n\nExit code 1 when an event would be newly blocked, so that a merge can wait for it; 0 otherwise. The events are those of --from, or\nof the log of --workspace, or of the first of NEW and OLD that is a workspace with a log. Values of events are shown with --values alone."
 )]
 pub(in crate::cli) struct ContractDiffArgs {
     /// The contracts as they are: a workspace, or a folder with `domains` in it
@@ -22,7 +22,7 @@ pub(in crate::cli) struct ContractDiffArgs {
     /// The contracts as they would be
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// The workspace whose log is read [default: NEW or OLD, if it is one]
+    /// The workspace whose log is read [default: the first of NEW and OLD that is one and has a log]
     #[arg(long, value_name = "DIR", conflicts_with = "from")]
     workspace: Option<PathBuf>,
     #[command(flatten)]
@@ -68,12 +68,19 @@ impl ContractDiffArgs {
     /// The workspace with the events; none where only the files are compared.
     fn traffic(&self) -> Result<Option<Outline>, CommandFailure> {
         let is_workspace = |dir: &&PathBuf| dir.join("tidegate.yaml").is_file();
-        let found = self.workspace.as_ref().or_else(|| [&self.new, &self.old].into_iter().find(is_workspace));
-        match (found, &self.recorded.from) {
-            (Some(dir), _) => {
-                let outline = Outline::read(dir, None).map_err(CommandFailure::Problems)?;
-                Ok((self.names_events() || outline.data.exists()).then_some(outline))
+        let outline = |dir: &PathBuf| Outline::read(dir, None).map_err(CommandFailure::Problems);
+        let mut found = self.workspace.as_ref().map(outline).transpose()?;
+        if self.workspace.is_none() {
+            // The first that has a log: what is tried out is often a copy without one.
+            for dir in [&self.new, &self.old].into_iter().filter(is_workspace) {
+                let other = outline(dir)?;
+                if found.as_ref().is_none_or(|found| !found.data.exists() && other.data.exists()) {
+                    found = Some(other);
+                }
             }
+        }
+        match (found, &self.recorded.from) {
+            (Some(outline), _) => Ok((self.names_events() || outline.data.exists()).then_some(outline)),
             // A folder of contracts alone: the source must be named, and the data directory is not read.
             (None, Some(_)) => Ok(Outline::read(&self.new, Some(&self.new)).ok()),
             (None, None) => Ok(None),

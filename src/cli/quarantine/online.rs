@@ -346,6 +346,9 @@ fn print_entry(entry: &ShownEntry) {
 async fn followed(mut job: ShownRetryJob, (no_wait, json): (bool, bool), catalog: &CatalogArgs) -> CommandDone {
     let client = catalog.client()?;
     let mut looks_left = LOOKS_BEHIND;
+    if !no_wait && !json && job.state == "running" {
+        eprintln!("job {} has begun; it goes on when this command is stopped", job.id);
+    }
     while !no_wait && (job.state == "running" || (job.refined < job.sent && looks_left > 0)) {
         looks_left -= u32::from(job.state != "running");
         tokio::time::sleep(LOOK).await;
