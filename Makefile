@@ -22,7 +22,7 @@ help:
 	@echo "make test    all tests, real SDKs included"
 	@echo "make check   format, lints, docs"
 	@echo "make quick   quick builds while working on it: our own crates without optimisation (OFF=1 ends it)"
-	@echo "make release the binary for other machines, at most 60 MB; names and line tables in a file beside it"
+	@echo "make release the binary for other machines, at most 70 MB; names and line tables in a file beside it"
 	@echo "make packages  archive, wheel, npm, Debian package, image, chart and bill of materials of it, each installed and tried"
 	@echo "make plugins the shipped destinations as components, and what runs scripts of the console"
 	@echo "make bench   speed, as ratios measured in one run (LONG=1: also 32 syncs, 400 columns, 50 million ids and events)"
@@ -47,8 +47,8 @@ build: setup
 # Programs find names and line tables by the link and the folder that they share; without that file a backtrace has addresses alone.
 # Cargo has its profile `dist` in $(TARGET)/dist.
 SHIPPED := $(TARGET)/shipped
-# 60 MB.
-BINARY_BYTES_MAX := 60000000
+# 70 MB: packed, with the plugins, it stays under the 60 MB that a package may have.
+BINARY_BYTES_MAX := 70000000
 release: setup
 	@echo "== building tidegate for other machines (a profile of its own: small, and much longer to build)"
 	cargo build --profile dist --locked
