@@ -44,6 +44,8 @@ const LISTEN_MAX: Duration = Duration::from_secs(600);
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks whether who listens is still signed in, and may do what they could when they began.
 const LOOK: Duration = Duration::from_secs(10);
+/// Between two pieces of an answer, so that a flood wakes nobody for each of its steps.
+const GAP: Duration = Duration::from_millis(100);
 /// Bytes of the value that a filter names.
 const VALUE_BYTES_MAX: usize = 1_000;
 
@@ -87,8 +89,17 @@ pub(super) async fn listen(
     let session = visitor.session.map(|session| session.0);
     let asked_by = ListenerRights { acting: asker.acting().map(Arc::clone), session, token, shared };
     let (until, look_at) = (Instant::now() + LISTEN_MAX, Instant::now() + LOOK);
-    let tapped =
-        TappedStream { listener, rights, fields: masked, asked_by, until, look_at, has_begun: false, _room: room };
+    let tapped = TappedStream {
+        listener,
+        rights,
+        fields: masked,
+        asked_by,
+        until,
+        look_at,
+        next_at: Instant::now(),
+        has_begun: false,
+        _room: room,
+    };
     let mut response = Response::new(Body::from_stream(stream::unfold(tapped, TappedStream::next)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     // Proxies that gather answers would hold it back.
@@ -181,6 +192,8 @@ struct TappedStream {
     asked_by: ListenerRights,
     until: Instant,
     look_at: Instant,
+    /// The next piece is not said before.
+    next_at: Instant,
     has_begun: bool,
     /// Until this is dropped, one more answer goes on.
     _room: StreamRoom,
@@ -202,10 +215,12 @@ impl TappedStream {
             }
             self.look_at = Instant::now() + LOOK;
         }
+        tokio::time::sleep_until(self.next_at).await;
         let text = match tokio::time::timeout(SILENCE_MAX, self.listener.next()).await {
             Ok(tapped) => self.text(tapped),
             Err(_) => ": still listening\n\n".to_owned(),
         };
+        self.next_at = Instant::now() + GAP;
         Some((Ok(Bytes::from(text)), self))
     }
 
