@@ -4,6 +4,7 @@ mod forms;
 mod functions;
 mod of_people;
 mod operations;
+mod refused;
 mod visited;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
