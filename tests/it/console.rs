@@ -198,6 +198,29 @@ fn every_page_is_whole_html_and_lets_nothing_else_in() {
 }
 
 #[test]
+fn each_cell_of_a_table_with_long_texts_says_of_which_column_it_is() {
+    let served = ServedConsole::open();
+    let mut browser = served.signed_in("root");
+    for path in ["/", "/audit", "/quarantine"] {
+        let html = page(&mut browser, path);
+        let table = html.split("<table class=\"stacked\">").nth(1).unwrap_or_else(|| panic!("{path}: {html}"));
+        let table = table.split("</table>").next().unwrap();
+        let columns: Vec<&str> = table.split("<th scope=\"col\">").skip(1).map(until_tag).collect();
+        let cells: Vec<&str> = table.split("<td").skip(1).collect();
+        assert!(!cells.is_empty() && !columns.is_empty(), "{path}: {table}");
+        for cell in cells {
+            let of = cell.split_once(" data-of=\"").map(|(_, rest)| rest.split('"').next().unwrap());
+            assert!(of.is_some_and(|of| columns.contains(&of)), "{path}: {cell}");
+        }
+    }
+    served.server.stop();
+}
+
+fn until_tag(text: &str) -> &str {
+    text.split('<').next().unwrap()
+}
+
+#[test]
 fn an_asset_is_kept_for_good_under_its_hash_and_under_no_other() {
     let served = ServedConsole::open();
     let mut browser = CookieJar::new(&served.server);
