@@ -11,7 +11,6 @@ use url::form_urlencoded;
 
 use super::ask::{PageRefusal, PageRequest};
 use super::assets;
-use super::refused::RefusedPage;
 use super::text::{command, short, visible};
 
 /// Characters of what the API says against something.
@@ -192,6 +191,10 @@ pub(super) fn go_to(place: &str) -> Response {
     let location = HeaderValue::try_from(place).unwrap_or_else(|_| HeaderValue::from_static("/"));
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
+
+/// Why there is no page. It goes with the bare one that whoever has not signed in is shown.
+#[derive(Clone)]
+pub(super) struct RefusedPage(pub(super) Arc<ProblemDetails>);
 
 impl IntoResponse for PageRefusal {
     fn into_response(self) -> Response {

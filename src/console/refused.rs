@@ -1,7 +1,5 @@
 //! A page that is not there, or not for its reader: what is around every page stands around the reason, too.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRequestParts as _, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -11,13 +9,9 @@ use maud::html;
 use tidegate_api_types::ProblemDetails;
 
 use super::ask::{ABSENT, PageRefusal, PageRequest};
-use super::layout::{ConsolePage, PAGES, problem};
+use super::layout::{ConsolePage, PAGES, RefusedPage, problem};
 use super::text::short;
 use crate::api::wants_page;
-
-/// Why there is no page. It goes with the bare one that whoever has not signed in is shown.
-#[derive(Clone)]
-pub(super) struct RefusedPage(pub(super) Arc<ProblemDetails>);
 
 /// Shows whoever has signed in a refusal in the layout of the pages, with a way on. Everything else stays as it is.
 pub(super) async fn in_layout(request: Request, next: Next) -> Response {
