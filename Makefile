@@ -102,7 +102,7 @@ test: setup
 	@echo "== targets of other toolchains, whose components the tests pack (rustup)"
 	@if command -v rustup >/dev/null; then rustup target add wasm32-wasip1 wasm32-wasip2 || true; fi
 	@echo "== tests of the SDKs and of the guests, natively"
-	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs crates/source/browser/*.test.mjs; fi
+	@if command -v node >/dev/null; then node --test sdk/js/tests/*.test.mjs functions/transform/script/tests/*.test.mjs crates/source/browser/*.test.mjs; fi
 	cargo test --locked --manifest-path sdk/rust/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	cargo test --locked --manifest-path functions/Cargo.toml --target-dir $(TARGET)/release/guests -q
 	@if command -v go >/dev/null; then for p in sdk/go functions/destination/ga4/measure functions/destination/meta-capi/conversions; do \

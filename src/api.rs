@@ -101,11 +101,12 @@ use metrics::MetricsReader;
 pub use metrics::MetricsSettings;
 use open_streams::OpenStreams;
 pub use open_streams::StreamRoom;
-pub use page_asker::{AdminPages, PageAsker};
+pub use page_asker::{AdminPages, PageAsker, wants_page};
 pub use quarantine::{FindOriginal, ProposedChange, TryEntriesOrder, TryQuarantined, TryingEntries, entry_filter_of};
 pub use queries::{QueryRefusal, WarehouseQueries};
 use recent_answer::RecentAnswer;
 use refusal::ApiRefusal;
+pub use refusal::TOKEN_MAY_NOT;
 pub use reload::{ALL_THAT_END, OrderDone, OrderedChange, ReloadRefusal, ReloadRequest};
 use sent_blobs::SentBlobs;
 use shared_body::{SharedBody, reply};
@@ -426,7 +427,7 @@ impl Service for AdminDoor {
         let body = SharedBody(Arc::new(Mutex::new(body)));
         let is_for_https_alone = peer.over_tls && !login::is_of_this_machine(&head.headers);
         let sent = axum::body::Body::new(body.clone());
-        let response = if (self.pages.has)(head.uri.path()) {
+        let response = if self.pages.are_at(&head) {
             let asker = PageAsker::new(&self.api, &head, peer);
             head.extensions.insert(asker);
             answered(&self.pages.router, Request::from_parts(head, sent)).await

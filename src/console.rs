@@ -35,6 +35,7 @@ mod people;
 mod plot;
 mod privacy;
 mod quarantine;
+mod refused;
 mod replay;
 mod script_editor;
 mod settings_form;
@@ -172,6 +173,8 @@ fn router() -> Router {
         .route("/sign-out", post(sign_in::sign_out))
         .route("/updates", get(updates))
         .fallback(async || PageRefusal::absent())
+        .method_not_allowed_fallback(async || PageRefusal::wrong_method())
+        .layer(middleware::from_fn(refused::in_layout))
         .layer(middleware::map_response(guarded))
 }
 

@@ -22,8 +22,29 @@ use super::refusal::ApiRefusal;
 pub struct AdminPages {
     /// Its handlers find a [`PageAsker`] in the extensions of each request.
     pub router: Router,
-    /// Whether it has something at a path. Everything else is the API's.
+    /// Whether it has something at a path. Everything else is the API's, but for a wrong address that somebody has opened in a browser.
     pub has: fn(&str) -> bool,
+}
+
+/// The first steps of paths that are for programs alone, the last one of those that send events: what is wrong with them is always JSON.
+const STEPS_OF_PROGRAMS: [&str; 6] = ["admin", "api", "livez", "metrics", "readyz", "v1"];
+
+impl AdminPages {
+    /// Whether a request is answered with a page.
+    pub(super) fn are_at(&self, head: &Parts) -> bool {
+        let path = head.uri.path();
+        let first = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+        (self.has)(path) || (wants_page(&head.headers) && !STEPS_OF_PROGRAMS.contains(&first))
+    }
+}
+
+/// Whether somebody looks at the answer in a browser: it says so by its name, which programs that take anything do not.
+#[must_use]
+pub fn wants_page(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    let mut kinds =
+        texts.flat_map(|text| text.split(',')).map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    kinds.any(|kind| kind.eq_ignore_ascii_case("text/html"))
 }
 
 /// Asks the API in the name of whoever asked for a page.
@@ -84,5 +105,32 @@ impl PageAsker {
         }
         let (head, body) = self.door.call(head, body, self.peer).await.into_parts();
         Response::from_parts(head, body.collect().await.map(|body| body.to_bytes()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_address_is_a_page_in_a_browser_and_json_everywhere_else() {
+        let pages = AdminPages { router: Router::new(), has: |path| path == "/live" };
+        let is_page = |path: &str, accept: &'static str| {
+            let mut head = Request::new(()).into_parts().0;
+            head.uri = path.parse().unwrap();
+            head.headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            pages.are_at(&head)
+        };
+        let browser = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8";
+        for accept in ["*/*", "application/json", browser] {
+            assert!(is_page("/live", accept), "{accept}");
+            for path in ["/api/v1/nothing", "/admin/nothing", "/v1/track", "/metrics", "/livez", "/readyz", "/api"] {
+                assert!(!is_page(path, accept), "{path} {accept}");
+            }
+        }
+        for path in ["/nonsense", "/live2", "/apis/v1", "/favicon.ico"] {
+            assert!(is_page(path, browser) && is_page(path, "application/json, Text/HTML ;q=0.1"), "{path}");
+            assert!(!is_page(path, "*/*") && !is_page(path, "application/json, text/plain, */*"), "{path}");
+        }
     }
 }

@@ -12,6 +12,9 @@ use tidegate_registry::RegistryError;
 
 use super::access::AuthError;
 
+/// What a program is told that may not do something.
+pub const TOKEN_MAY_NOT: &str = "this token may not do that";
+
 /// Why something is not done, for whoever asked.
 #[derive(Debug)]
 pub(super) struct ApiRefusal {
@@ -61,7 +64,7 @@ impl ApiRefusal {
     }
 
     pub(super) fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "this token may not do that", "ask for a token that may")
+        Self::new(StatusCode::FORBIDDEN, "forbidden", TOKEN_MAY_NOT, "ask for a token that may")
     }
 
     pub(super) fn not_found() -> Self {

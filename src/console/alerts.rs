@@ -176,16 +176,16 @@ fn forms(alert: &ShownAlert, said: Option<&SaidOfAlert<'_>>, request: &PageReque
 fn happened(history: &AlertHistory, request: &PageRequest) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="History" {
-            table {
+            table.stacked {
                 thead { tr { th scope="col" { "When" } th scope="col" { "Alert" } th scope="col" { "What" } th scope="col" { "Of" } th scope="col" { "Detail" } } }
                 tbody {
                     @for entry in &history.entries {
                         tr {
-                            td { (moment(&entry.at, request.now_us)) }
+                            td data-of="When" { (moment(&entry.at, request.now_us)) }
                             th scope="row" { (short(&entry.alert)) }
-                            td { span.badge.bad[matches!(entry.what.as_str(), "firing" | "undelivered")] { (short(&entry.what)) } }
-                            td { (short(&entry.object)) }
-                            td.detail { bdi { (visible(&entry.text, TEXT_CHARS_MAX)) } }
+                            td data-of="What" { span.badge.bad[matches!(entry.what.as_str(), "firing" | "undelivered")] { (short(&entry.what)) } }
+                            td data-of="Of" { (short(&entry.object)) }
+                            td.detail data-of="Detail" { bdi { (visible(&entry.text, TEXT_CHARS_MAX)) } }
                         }
                     }
                 }

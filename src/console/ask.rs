@@ -15,12 +15,15 @@ use tidegate_api_types::path;
 use tidegate_process::clock;
 use url::form_urlencoded;
 
-use crate::api::{PageAsker, StreamRoom, WORKSPACE_DEFAULT};
+use crate::api::{PageAsker, StreamRoom, TOKEN_MAY_NOT, WORKSPACE_DEFAULT};
 
 /// Bytes of a form.
 const FORM_BYTES_MAX: usize = 64 << 10;
 /// The same of a form that holds a script: each byte of it may become three.
 const SCRIPT_FORM_BYTES_MAX: usize = 768 << 10;
+/// The code of what is not there at all, at the API and here.
+pub(super) const ABSENT: &str = "not-found";
+const GO_ON: &str = "check the address, or go on from the overview";
 /// Where users and groups are.
 const SERVER_PLACE: &str = "_server";
 /// The cookie that says which colours somebody wants; it is no secret.
@@ -77,7 +80,21 @@ impl PageRefusal {
     }
 
     pub(super) fn absent() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not-found", "there is no such page", "go on from the overview")
+        Self::new(StatusCode::NOT_FOUND, ABSENT, "there is no such page", GO_ON)
+    }
+
+    /// A form has another address than a page, and some addresses take one of them alone.
+    pub(super) fn wrong_method() -> Self {
+        let detail = "this address has no page to be opened, or takes no form";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "wrong-method", detail, GO_ON)
+    }
+
+    /// What cannot be read of an address, or was refused without a reason.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        if status == StatusCode::NOT_FOUND {
+            return Self::absent();
+        }
+        Self::new(status, "address", "this address cannot be read", GO_ON)
     }
 
     fn broken(what: &str) -> Self {
@@ -183,15 +200,27 @@ impl<S: Send + Sync> FromRequestParts<S> for PageRequest {
         let (host, theme) = (host.to_owned(), theme(&parts.headers));
         let answer = asker.ask(Method::GET, path::WHO_AM_I, Bytes::new()).await;
         let who: WhoAmI = answered(&answer, &place)?;
-        let first = who.environments.first().map_or(WORKSPACE_DEFAULT, String::as_str);
-        let is_default_there = who.environments.iter().any(|name| name == WORKSPACE_DEFAULT);
-        let usual = if is_default_there { WORKSPACE_DEFAULT } else { first };
-        let workspace = query.get("workspace").unwrap_or(usual).to_owned();
+        let workspace = query.get("workspace").unwrap_or(usual_workspace(&who)).to_owned();
         Ok(Self { asker, place, query, who, workspace, theme, host, now_us: clock::now_us() })
     }
 }
 
+/// The environment of a page that names none.
+fn usual_workspace(who: &WhoAmI) -> &str {
+    let first = who.environments.first().map_or(WORKSPACE_DEFAULT, String::as_str);
+    let is_default_there = who.environments.iter().any(|name| name == WORKSPACE_DEFAULT);
+    if is_default_there { WORKSPACE_DEFAULT } else { first }
+}
+
 impl PageRequest {
+    /// The same in an environment that there is, so that its links lead somewhere.
+    pub(super) fn where_it_can_go_on(mut self) -> Self {
+        if !self.who.environments.contains(&self.workspace) {
+            self.workspace = usual_workspace(&self.who).to_owned();
+        }
+        self
+    }
+
     /// A field of the query; one that was left empty is none.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.query.get(name)
@@ -367,11 +396,18 @@ pub(super) fn answered<T: DeserializeOwned>(answer: &Response<Bytes>, place: &st
     Err(PageRefusal::Problem(Box::new(for_people(problem))))
 }
 
-/// What a program is told of a conflict is about a header, which whoever fills in a form has not sent.
+/// What a program is told of a conflict is about a header, which whoever fills in a form has not sent; of rights about its token, and of a wrong path
+/// about the documents of the API.
 fn for_people(mut problem: ProblemDetails) -> ProblemDetails {
     if problem.status == StatusCode::PRECONDITION_FAILED.as_u16() {
         problem.detail = "somebody has changed it since this page was loaded; nothing was saved".to_owned();
         problem.fix = "load the page again, look at what is there now, and make your change in that".to_owned();
+    } else if problem.status == StatusCode::FORBIDDEN.as_u16() && problem.detail == TOKEN_MAY_NOT {
+        problem.detail = "you may not see or do that".to_owned();
+        problem.fix = "ask an admin for a role that may; the page People shows who has which".to_owned();
+    } else if problem.code == ABSENT {
+        problem.detail = "there is no such page".to_owned();
+        problem.fix = GO_ON.to_owned();
     }
     problem
 }

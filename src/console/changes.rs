@@ -49,7 +49,7 @@ pub(super) async fn show(request: PageRequest) -> Result<Response, PageRefusal> 
 pub(super) fn changes(entries: &[Value], now_us: i64) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Entries of the audit log" {
-            table {
+            table.stacked {
                 thead { tr {
                     th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "Of" }
                     th scope="col" { "Result" } th scope="col" { "Detail" }
@@ -57,12 +57,13 @@ pub(super) fn changes(entries: &[Value], now_us: i64) -> Markup {
                 tbody {
                     @for entry in entries {
                         tr {
-                            td { (moment(&at(entry), now_us)) }
-                            td { bdi { (who(entry)) } @if let Some(address) = entry["address"].as_str() { " " span.quiet { (short(address)) } } }
-                            td { (field(entry, "action")) }
-                            td { (field(entry, "kind")) " " bdi { (name_of(entry)) } }
-                            td { span.badge.bad[entry["result"] != "done"] { (field(entry, "result")) } }
-                            td.detail { bdi { (detail(entry)) } }
+                            td data-of="When" { (moment(&at(entry), now_us)) }
+                            td data-of="Who" { bdi { (who(entry)) } @if let Some(address) = entry["address"].as_str() { " " span.quiet { (short(address)) } } }
+                            td data-of="What" { (field(entry, "action")) }
+                            td data-of="Of" { (field(entry, "kind")) " " bdi { (name_of(entry)) } }
+                            td data-of="Result" { span.badge.bad[entry["result"] != "done"] { (field(entry, "result")) } }
+                            @let told = detail(entry);
+                            td.detail data-of="Detail" { @if !told.is_empty() { bdi { (told) } } }
                         }
                     }
                 }

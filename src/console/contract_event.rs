@@ -275,7 +275,7 @@ fn violations(arrives: &ContractTraffic, (kind, name): (&str, Option<&str>), req
             @if all.is_empty() { p.good { "Everything that was looked at is as the contract says." } }
             @else {
                 div.scroll tabindex="0" role="region" aria-label="What does not fit" {
-                    table {
+                    table.stacked {
                         thead { tr {
                             th scope="col" { "Kind" } th scope="col" { "Where" } th scope="col" { "What" } th.number scope="col" { "Events" }
                             th scope="col" { "Sent by" } th scope="col" { "Such as" }
@@ -284,11 +284,11 @@ fn violations(arrives: &ContractTraffic, (kind, name): (&str, Option<&str>), req
                             @for (source, finding) in &all {
                                 tr {
                                     th scope="row" { (short(&finding.keyword)) }
-                                    td { code { bdi { (short(&finding.place)) } } }
-                                    td.detail { bdi { (short(&finding.says)) } }
-                                    td.number { (amount(finding.events)) }
-                                    td { @for sender in finding.senders.iter().filter(|sender| !sender.sender.is_empty()) { (short(&sender.sender)) " (" (amount(sender.events)) ") " } }
-                                    td {
+                                    td data-of="Where" { code { bdi { (short(&finding.place)) } } }
+                                    td.detail data-of="What" { bdi { (short(&finding.says)) } }
+                                    td.number data-of="Events" { (amount(finding.events)) }
+                                    td data-of="Sent by" { @for sender in finding.senders.iter().filter(|sender| !sender.sender.is_empty()) { (short(&sender.sender)) " (" (amount(sender.events)) ") " } }
+                                    td data-of="Such as" {
                                         @for id in &finding.samples { a href=(request.to("/trace", &[("message_id", id.as_str())])) { (short(id)) } " " }
                                         a href=(request.to("/quarantine", &[("stage", "contract"), ("source", source.source.as_str())])) { "quarantine" }
                                     }

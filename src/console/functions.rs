@@ -305,15 +305,15 @@ fn lines(name: &str, logs: Option<&Logs>, request: &PageRequest) -> Markup {
             p.quiet { "It logged nothing of that." }
         } @else {
             div.scroll tabindex="0" role="region" aria-label="Log" {
-                table {
+                table.stacked {
                     thead { tr { th scope="col" { "When" } th scope="col" { "Level" } th scope="col" { "Version" } th scope="col" { "Line" } } }
                     tbody {
                         @for line in lines.iter().rev() {
                             tr {
-                                td { (moment(&line.at, request.now_us)) }
-                                td { span.badge.bad[line.level == "error"] { (short(&line.level)) } }
-                                td { (sha(&line.version)) }
-                                td.detail { code { bdi { (visible(&line.text, ERROR_CHARS_MAX)) } } }
+                                td data-of="When" { (moment(&line.at, request.now_us)) }
+                                td data-of="Level" { span.badge.bad[line.level == "error"] { (short(&line.level)) } }
+                                td data-of="Version" { (sha(&line.version)) }
+                                td.detail data-of="Line" { code { bdi { (visible(&line.text, ERROR_CHARS_MAX)) } } }
                             }
                         }
                     }

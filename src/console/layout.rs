@@ -1,5 +1,7 @@
 //! What is around every page.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{self, HeaderValue};
@@ -36,7 +38,7 @@ pub(super) const PAGES: [(&str, &str, &str, bool); 15] = [
 /// A page.
 pub(super) struct ConsolePage<'p> {
     pub(super) title: &'p str,
-    /// The page of the bar that it belongs to.
+    /// The page of the bar that it belongs to; empty where it belongs to none.
     pub(super) at: &'p str,
     /// The command that does the same.
     pub(super) command: String,
@@ -103,7 +105,7 @@ fn environments(request: &PageRequest, at: &str) -> Markup {
     let known = &request.who.environments;
     html! {
         @if known.len() > 1 {
-            form.environment method="get" action=(at) {
+            form.environment method="get" action=(if at.is_empty() { "/" } else { at }) {
                 label {
                     span.unseen { "Environment" }
                     select #environment name="workspace" {
@@ -190,6 +192,10 @@ pub(super) fn go_to(place: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()
 }
 
+/// Why there is no page. It goes with the bare one that whoever has not signed in is shown.
+#[derive(Clone)]
+pub(super) struct RefusedPage(pub(super) Arc<ProblemDetails>);
+
 impl IntoResponse for PageRefusal {
     fn into_response(self) -> Response {
         match self {
@@ -207,7 +213,9 @@ impl IntoResponse for PageRefusal {
                     (problem(&found))
                     p { a href="/" { "To the overview" } }
                 };
-                bare(status, &found.title, None, &content)
+                let mut shown = bare(status, &found.title, None, &content);
+                shown.extensions_mut().insert(RefusedPage(Arc::from(found)));
+                shown
             }
         }
     }

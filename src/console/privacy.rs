@@ -227,16 +227,16 @@ fn verified(found: &ForgottenVerified) -> Markup {
 fn report(job: &ShownForgetJob) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Places" {
-            table {
+            table.stacked {
                 thead { tr { th scope="col" { "Place" } th.number scope="col" { "Looked at" } th.number scope="col" { "Found" } th.number scope="col" { "Removed" } th scope="col" { "Left" } } }
                 tbody {
                     @for place in &job.report.places {
                         tr {
                             th scope="row" { (short(&place.place)) }
-                            td.number { (amount(place.looked_at)) }
-                            td.number { (amount(place.found)) }
-                            td.number { (amount(place.removed)) }
-                            td.detail { @if let Some(left) = &place.left { (visible(left, TEXT_CHARS_MAX)) } }
+                            td.number data-of="Looked at" { (amount(place.looked_at)) }
+                            td.number data-of="Found" { (amount(place.found)) }
+                            td.number data-of="Removed" { (amount(place.removed)) }
+                            td.detail data-of="Left" { @if let Some(left) = &place.left { (visible(left, TEXT_CHARS_MAX)) } }
                         }
                     }
                 }

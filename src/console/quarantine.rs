@@ -132,7 +132,7 @@ fn entries(found: &QuarantineEntries, request: &PageRequest) -> Markup {
             p.quiet { "None here." }
         } @else {
             div.scroll tabindex="0" role="region" aria-label="Entries" {
-                table {
+                table.stacked {
                     thead { tr {
                         th scope="col" { "Id" } th scope="col" { "Received" } th scope="col" { "Of" } th scope="col" { "Code" } th scope="col" { "Why" } th scope="col" { "Event" }
                     } }
@@ -140,11 +140,11 @@ fn entries(found: &QuarantineEntries, request: &PageRequest) -> Markup {
                         @for entry in &found.entries {
                             tr {
                                 th scope="row" { a href=(request.to(&format!("/quarantine/entries/{}", entry.id), &[])) { (entry.id) } @if entry.retrying { " " span.badge { "on its way" } } }
-                                td { (moment(&entry.received_at, request.now_us)) }
-                                td { (short(&entry.scope)) " " span.quiet { (short(&entry.stage)) } }
-                                td { (short(&entry.code)) @if entry.attempts > 0 { " " span.quiet { (entry.attempts) " retries" } } }
-                                td.detail { bdi { (entry.message.as_deref().map_or_else(|| "–".to_owned(), short)) } }
-                                td.detail { code { bdi { (entry.event.as_ref().map_or_else(|| "–".to_owned(), compact)) } } }
+                                td data-of="Received" { (moment(&entry.received_at, request.now_us)) }
+                                td data-of="Of" { (short(&entry.scope)) " " span.quiet { (short(&entry.stage)) } }
+                                td data-of="Code" { (short(&entry.code)) @if entry.attempts > 0 { " " span.quiet { (entry.attempts) " retries" } } }
+                                td.detail data-of="Why" { bdi { (entry.message.as_deref().map_or_else(|| "–".to_owned(), short)) } }
+                                td.detail data-of="Event" { code { bdi { (entry.event.as_ref().map_or_else(|| "–".to_owned(), compact)) } } }
                             }
                         }
                     }
@@ -262,16 +262,16 @@ pub(super) async fn try_out(PageForm { request, fields }: PageForm) -> Result<Re
         ul.outcomes { @for (outcome, entries) in &found.summary { li { b { (amount(*entries)) } " " (short(outcome)) } } }
         @if found.next.is_some() { p.quiet { "These are the first " (TRIED) "." } }
         div.scroll tabindex="0" role="region" aria-label="What would become of them" {
-            table {
+            table.stacked {
                 thead { tr { th scope="col" { "Id" } th scope="col" { "Was" } th scope="col" { "Would be" } th scope="col" { "Why" } th scope="col" { "Goes on as" } } }
                 tbody {
                     @for tried in &found.entries {
                         tr {
                             th scope="row" { a href=(request.to(&format!("/quarantine/entries/{}", tried.id), &[])) { (tried.id) } }
-                            td { (short(&tried.was)) }
-                            td { span.badge { (tried.outcome.as_str()) } @if let Some(code) = &tried.code { " " (short(code)) } }
-                            td.detail { bdi { (tried.reason.as_deref().map_or_else(|| "–".to_owned(), short)) } }
-                            td.detail { @for event in &tried.delivered { code { bdi { (compact(event)) } } " " } }
+                            td data-of="Was" { (short(&tried.was)) }
+                            td data-of="Would be" { span.badge { (tried.outcome.as_str()) } @if let Some(code) = &tried.code { " " (short(code)) } }
+                            td.detail data-of="Why" { bdi { (tried.reason.as_deref().map_or_else(|| "–".to_owned(), short)) } }
+                            td.detail data-of="Goes on as" { @for event in &tried.delivered { code { bdi { (compact(event)) } } " " } }
                         }
                     }
                 }

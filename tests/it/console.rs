@@ -4,6 +4,7 @@ mod forms;
 mod functions;
 mod of_people;
 mod operations;
+mod refused;
 mod visited;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -194,6 +195,29 @@ fn every_page_is_whole_html_and_lets_nothing_else_in() {
     assert_eq!(browser.ask("GET", "/api/v1/nothing", &NONE).code(), "404 not-found");
     assert_eq!(browser.ask("GET", "/nothing", &NONE).code(), "404 not-found");
     served.server.stop();
+}
+
+#[test]
+fn each_cell_of_a_table_with_long_texts_says_of_which_column_it_is() {
+    let served = ServedConsole::open();
+    let mut browser = served.signed_in("root");
+    for path in ["/", "/audit", "/quarantine"] {
+        let html = page(&mut browser, path);
+        let table = html.split("<table class=\"stacked\">").nth(1).unwrap_or_else(|| panic!("{path}: {html}"));
+        let table = table.split("</table>").next().unwrap();
+        let columns: Vec<&str> = table.split("<th scope=\"col\">").skip(1).map(until_tag).collect();
+        let cells: Vec<&str> = table.split("<td").skip(1).collect();
+        assert!(!cells.is_empty() && !columns.is_empty(), "{path}: {table}");
+        for cell in cells {
+            let of = cell.split_once(" data-of=\"").map(|(_, rest)| rest.split('"').next().unwrap());
+            assert!(of.is_some_and(|of| columns.contains(&of)), "{path}: {cell}");
+        }
+    }
+    served.server.stop();
+}
+
+fn until_tag(text: &str) -> &str {
+    text.split('<').next().unwrap()
 }
 
 #[test]

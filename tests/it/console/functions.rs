@@ -173,6 +173,16 @@ fn what_is_wrong_with_a_script_is_said_with_its_line() {
         ("import { dropp } from \"tidegate\";\nexport function transform() {}\n", "exports no dropp"),
         ("const a = 1;\n", "no function transform"),
         ("\n\nmissing();\nexport function transform() {}\n", "script.js:3"),
+        ("/* it */ export default function transform() {}\n", "script.js:1:10"),
+        ("\n  import x from \"lodash\";\nexport function transform() {}\n", "script.js:2:3"),
+        ("export function transform() { return import(\"lodash\"); }\n", "script.js:1:38"),
+        // What closes or opens too much is an error of its own line, and nothing behind it runs.
+        ("export function transform() {}\n}\nmissing();\n{", "script.js:2:"),
+        ("export function transform() {}\n})(); })(); missing(); (function () { (function () {\n", "script.js:2:"),
+        ("export function transform() {}\nreturn 7;\n", "script.js:2:"),
+        ("const a = 1;\nexport function transform() {\n\n", "script.js:2:"),
+        ("export function transform() {}\n  /* no end\n", "script.js:2:3"),
+        ("export function transform() {}\nconst a = `no end\n", "script.js:2:11"),
     ] {
         let reply = served.admin.post("/admin/functions/mine/script", &json!({ "script": script }));
         let problem = reply.json();
@@ -190,6 +200,15 @@ fn what_is_wrong_with_a_script_is_said_with_its_line() {
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.json()
     };
+    for script in [
+        "  export function transform(event) { event.event = \"seven\"; return event; }",
+        "/* it */ const mark = (event) => { event.event = \"seven\"; return event; }; export { mark as transform }; // the end",
+        "#! a shell\r\nimport * as tidegate from \"tidegate\"\r\n(() => {})(); export const transform = (event) => ({ ...event, event: tidegate.now() > 0 ? `seven` : 0 });",
+        "const shown = `\nexport default ${\"seven\"}\nimport x from \"lodash\"`; export const transform = (event) => ({ ...event, event: /seven/.exec(shown)[0] })",
+    ] {
+        let marked = tried(script);
+        assert!(marked["error"].is_null() && marked["events"][0]["after"][0]["event"] == "seven", "{script}: {marked}");
+    }
     let thrown = tried("export function transform(event) {\n  return event.nothing.at;\n}\n");
     assert_eq!(thrown["events"][0]["outcome"], "failed", "{thrown}");
     let lines = thrown["lines"].to_string();

@@ -52,6 +52,7 @@ fn a_browser_visits_each_page_narrow_and_wide_light_and_dark_and_has_nothing_to_
     assert_eq!(seen["said"], json!([]), "{seen}");
     assert_eq!(seen["too_wide"], json!([]), "{seen}");
     assert_eq!(seen["too_pale"], json!([]), "{seen}");
+    assert_eq!(seen["hidden"], json!([]), "{seen}");
     assert_eq!(seen["axe"], json!([]), "{seen}");
     // Each page in two widths and two colours.
     assert_eq!(seen["visits"], 26 * 4, "{seen}");

@@ -16,9 +16,11 @@ const WIDTHS = [360, 1440]
 const HOSTILE = '<img src=x onerror=alert(1)>'
 /** Of normal text against what is behind it, by WCAG 2.2 AA. */
 const CONTRAST_MIN = 4.5
+/** Of the cell with a long text, of a screen of 360. */
+const DETAIL_WIDTH_MIN = 250
 
 const { admin, events, key, name, password, component, pages } = JSON.parse(process.argv[2])
-const seen = { said: [], too_wide: [], too_pale: [], axe: [], visits: 0 }
+const seen = { said: [], too_wide: [], too_pale: [], hidden: [], axe: [], visits: 0 }
 
 async function opened(browser, options) {
   const context = await browser.newContext({ viewport: { width: options.width, height: 800 }, ...options })
@@ -66,6 +68,17 @@ function pale(min) {
   return found
 }
 
+/** Long texts of tables that a narrow screen does not show whole, or squeezes. */
+function hidden(min) {
+  const found = []
+  for (const cell of document.querySelectorAll('.stacked td.detail')) {
+    if (!cell.checkVisibility()) continue
+    const { left, right, width } = cell.getBoundingClientRect()
+    if (left < 0 || right > innerWidth || width < min || cell.scrollWidth > cell.clientWidth) found.push(`${left} to ${right}: ${cell.textContent.slice(0, 40)}`)
+  }
+  return found
+}
+
 /** What axe finds serious or critical in a page, all of its parts open. What the driver evaluates is no matter of the page's policy. */
 async function barriers(page) {
   await page.evaluate(() => document.querySelectorAll('#main details').forEach((part) => { part.open = true }))
@@ -86,6 +99,7 @@ async function visit(browser) {
         await page.waitForSelector('#main h1')
         const [wide, inner] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth])
         if (wide > inner) seen.too_wide.push(`${path} at ${width}: ${wide}`)
+        if (width === WIDTHS[0]) for (const text of await page.evaluate(hidden, DETAIL_WIDTH_MIN)) seen.hidden.push(`${path} at ${width}: ${text}`)
         for (const text of await page.evaluate(pale, CONTRAST_MIN)) seen.too_pale.push(`${path} ${colorScheme}: ${text}`)
         for (const text of await barriers(page)) if (seen.axe.length < AXE_MAX) seen.axe.push(`${path} at ${width} ${colorScheme}: ${text}`)
         seen.visits += 1
