@@ -9,7 +9,7 @@ use tidegate_api_types::conservation::{
 use tidegate_state::State;
 
 use crate::api::conservation::{conservation_report, fate_query};
-use crate::app::paths;
+use crate::app::{paths, running_report};
 use crate::cli::object::{CatalogArgs, print_json};
 use crate::cli::{CommandDone, CommandFailure, check, style};
 use crate::config::Outline;
@@ -100,7 +100,10 @@ async fn asked(args: &ConservationArgs) -> Result<ConservationReport, CommandFai
         let forgotten = state.forget_fate_breaches()?;
         eprintln!("{} breaches are forgotten; what is wrong still will be found again", style::count(forgotten));
     }
-    Ok(conservation_report(&state, &asked)?)
+    // What ran last says which syncs there are; without it those are named of which something is counted.
+    let running = running_report::read(&paths::running(&outline.data)).ok().flatten();
+    let there = running.map(|running| running.syncs.into_iter().map(|(name, sync)| (name, sync.source)).collect());
+    Ok(conservation_report(&state, &asked, &there.unwrap_or_default())?)
 }
 
 fn print(report: &ConservationReport) {
