@@ -16,7 +16,7 @@ use crate::value::{JsonObject, Value};
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
 use super::time::ReadAs;
-use super::{Event, EventId, EventKind, Position, time};
+use super::{Event, EventId, EventKind, Position, time, undecoded};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,9 @@ const MESSAGE_ID_BYTES_MAX: usize = 1_024;
 /// Decodes one record.
 pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Result<Event, DecodeRefusal> {
     if let Some(problem) = record.problem {
-        return Err(DecodeRefusal::new(problem.code(), problem.message()));
+        let what = problem.message();
+        let message = undecoded::reason(record).map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"));
+        return Err(DecodeRefusal::new(problem.code(), message));
     }
     let Value::Object(mut body) = json::parse(record.event, DEPTH_MAX)? else {
         return Err(DecodeRefusal::new(RecordProblem::NotAnObject.code(), RecordProblem::NotAnObject.message()));
