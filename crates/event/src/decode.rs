@@ -16,7 +16,7 @@ use crate::value::{JsonObject, Value};
 use super::json::{self, JsonError};
 use super::record::{Record, RecordProblem};
 use super::time::ReadAs;
-use super::{Event, EventId, EventKind, Position, time, undecoded};
+use super::{Event, EventId, EventKind, Position, time};
 
 /// Why an accepted event cannot be delivered as it is; it goes to quarantine under `code`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,8 @@ const MESSAGE_ID_BYTES_MAX: usize = 1_024;
 pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Result<Event, DecodeRefusal> {
     if let Some(problem) = record.problem {
         let what = problem.message();
-        let message = undecoded::reason(record).map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"));
+        let why = if problem == RecordProblem::Unmappable { unmappable(record.context) } else { None };
+        let message = why.map_or_else(|| what.to_owned(), |why| format!("{what}: {why}"));
         return Err(DecodeRefusal::new(problem.code(), message));
     }
     let Value::Object(mut body) = json::parse(record.event, DEPTH_MAX)? else {
@@ -81,6 +82,12 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Resu
     traits(&mut body, kind);
     timestamps(&mut body, record);
     Ok(Event { source, id: EventId::new(position, 0), kind, received_at_us: record.received_at_us, body })
+}
+
+/// Why a message cannot be mapped to an event, which stands in its context beside where it is from.
+fn unmappable(context: &[u8]) -> Option<String> {
+    let Value::Object(context) = json::parse(context, DEPTH_MAX).ok()? else { return None };
+    context.values().next()?.get("reason").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// An event that a function returned: it must still be one. Fields of the original that the function may not

@@ -84,17 +84,6 @@ pub fn kept(record: &Record<'_>) -> Vec<u8> {
     }
 }
 
-/// Why a message cannot be mapped to an event: what stands beside it says so. `None` of every other record.
-#[must_use]
-pub fn reason(record: &Record<'_>) -> Option<String> {
-    if record.problem != Some(RecordProblem::Unmappable) {
-        return None;
-    }
-    let Value::Object(context) = json::parse(record.context, DEPTH_MAX).ok()? else { return None };
-    let carrier = context.values().next()?;
-    carrier.get("reason").and_then(Value::as_str).map(str::to_owned)
-}
-
 /// By what it is told from others: the bytes themselves, so that a retry of them is the same event. A message has a position for that.
 #[must_use]
 pub fn identity(record: &Record<'_>) -> Vec<u8> {
@@ -185,15 +174,12 @@ mod tests {
         assert_eq!(kept(&message), event);
         assert_eq!(identity(&message), b"\0messaged-1");
         assert_eq!(beside(&message).as_deref(), Some(r#"{"context":{"webhook":{"reason":"it is blue"}}}"#));
-        assert_eq!(reason(&message).as_deref(), Some("it is blue"));
-        let refusal = decode::decode(&message, "hooks".into(), Position::new(0, 0)).unwrap_err();
-        assert_eq!(
-            (refusal.code, &*refusal.message),
-            ("unmappable", "the message cannot be mapped to an event: it is blue")
-        );
-        let without = Record { context: b"", ..message };
-        assert_eq!(reason(&without), None);
-        assert_eq!(reason(&record(RecordProblem::Malformed, "made")), None);
+        let why = |record: &Record<'_>| {
+            decode::decode(record, "hooks".into(), Position::new(0, 0)).map(drop).unwrap_err().message
+        };
+        assert_eq!(why(&message), "the message cannot be mapped to an event: it is blue");
+        assert_eq!(why(&Record { context: b"", ..message }), "the message cannot be mapped to an event");
+        assert_eq!(why(&record(RecordProblem::Malformed, "made")), "the event is not valid JSON");
         let nameless = record(RecordProblem::Unmappable, "");
         assert_eq!(identity(&nameless), [b"\0raw", &event[..]].concat());
         let other = record(RecordProblem::Malformed, "made");
