@@ -1,5 +1,6 @@
 //! `tidegate audit conservation`: whether what was accepted is the sum of what became of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -102,8 +103,9 @@ async fn asked(args: &ConservationArgs) -> Result<ConservationReport, CommandFai
     }
     // What ran last says which syncs there are; without it those are named of which something is counted.
     let running = running_report::read(&paths::running(&outline.data)).ok().flatten();
-    let there = running.map(|running| running.syncs.into_iter().map(|(name, sync)| (name, sync.source)).collect());
-    Ok(conservation_report(&state, &asked, &there.unwrap_or_default())?)
+    let syncs = running.map(|running| running.syncs).unwrap_or_default();
+    let there: BTreeMap<String, String> = syncs.into_iter().map(|(name, sync)| (name, sync.source)).collect();
+    Ok(conservation_report(&state, &asked, &there)?)
 }
 
 fn print(report: &ConservationReport) {
