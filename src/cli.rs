@@ -2,7 +2,8 @@
 //!
 //! Exit codes: 0 done · 1 failed, or stopped at once by a second signal · 2 wrong usage · 3 the workspace has problems · 141 nobody reads what is printed.
 //! `plan` and `object diff` answer 2 when something is different, `plan` and `apply` 1 for problems too, `apply` 2 when something does not run yet; `audit verify` 2 when the log was altered;
-//! `compare` answers 1 when something is different and 2 when nothing could be compared, `contract diff` 1 when something would be newly blocked, `contract test` 1 when a case fails. `audit conservation`
+//! `compare` answers 1 when something is different and 2 when nothing could be compared, `contract diff` 1 when something would be newly blocked, `contract test` 1 when a case fails, and both,
+//! `contract infer` and `contract drift` 2 when nothing could be looked at. `audit conservation`
 //! answers 1 when events are not accounted for, 2 when that cannot be told.
 
 /// In this room whatever is printed passes [`out`], whoever writes the line: text from outside must not reach a terminal as

@@ -1,5 +1,7 @@
 //! Whether events are conserved, as it is told: what the state counts, in the words of the API.
 
+use std::collections::BTreeMap;
+
 use tidegate_api_types::conservation::{
     ConservationGap, ConservationQuery, ConservationReport, ConservedSource, ConservedSync, FateNumbers, LogRecount,
     ShownBreach,
@@ -29,12 +31,17 @@ pub fn fate_query(query: &ConservationQuery) -> Result<FateQuery, &'static str> 
     })
 }
 
-/// What was accepted, and what became of it.
+/// What was accepted, and what became of it. `there` are the syncs that there are, with their sources: each is in it, whether anything is counted
+/// of it or not.
 ///
 /// # Errors
 /// The state cannot be read.
-pub fn conservation_report(state: &State, query: &FateQuery) -> Result<ConservationReport, StateError> {
-    let found = state.conservation(query)?;
+pub fn conservation_report(
+    state: &State,
+    query: &FateQuery,
+    there: &BTreeMap<String, String>,
+) -> Result<ConservationReport, StateError> {
+    let found = state.conservation_of(query, there)?;
     let holds = found.holds();
     let Conservation { sources, syncs, breaches, begins } = found;
     Ok(ConservationReport {

@@ -32,7 +32,7 @@ pub(super) async fn list(environment: AskedEngine) -> axum::Json<ShownWriteKeys>
         source: key.source.to_string(),
         name: key.name.to_string(),
         from: from(key.origin),
-        created: time::format(key.known_since_us()),
+        created: key.known_since_us().map(time::format),
         ends: key.ends_at_us.map(time::format),
         ended: key.has_ended(now_us),
         events: key.uses.events(),

@@ -48,6 +48,9 @@ pub struct ReportedDestination {
     pub destination: String,
     /// As its file has it: `postgres`, `kafka`, `plugin`.
     pub kind: String,
+    /// Whose events it delivers; empty in reports of builds that did not say.
+    #[serde(default)]
+    pub source: String,
 }
 
 impl RunningReport {
@@ -179,7 +182,8 @@ fn destinations_of_syncs(workspace: &Workspace) -> BTreeMap<String, ReportedDest
         let destination = sync.destination.0.clone();
         if let Some(config) = workspace.destinations.get(&destination) {
             let kind = config.kind.word().to_owned();
-            syncs.insert(name.clone(), ReportedDestination { destination, kind });
+            let source = sync.source.0.clone();
+            syncs.insert(name.clone(), ReportedDestination { destination, kind, source });
         }
     }
     syncs

@@ -10,7 +10,12 @@ mod recorded;
 mod test;
 mod violations;
 
-use super::CommandDone;
+use std::process::ExitCode;
+
+use super::{CommandDone, CommandFailure, style};
+
+/// Nothing could be looked at; 1 says that something was found.
+const NOTHING_SEEN: u8 = 2;
 
 /// Commands about contracts.
 #[derive(Debug, clap::Subcommand)]
@@ -38,11 +43,21 @@ pub(super) enum ContractCommand {
 
 pub(super) fn run(command: &ContractCommand, json: bool) -> CommandDone {
     match command {
-        ContractCommand::Infer(args) => infer::run(args, json),
-        ContractCommand::Diff(args) => diff::run(args, json),
-        ContractCommand::Test(args) => test::run(args, json),
-        ContractCommand::Drift(args) => drift::run(args, json),
+        ContractCommand::Infer(args) => seen(infer::run(args, json), json),
+        ContractCommand::Diff(args) => seen(diff::run(args, json), json),
+        ContractCommand::Test(args) => seen(test::run(args, json), json),
+        ContractCommand::Drift(args) => seen(drift::run(args, json), json),
         ContractCommand::Violations(args) => violations::run(args, json),
         ContractCommand::Import(args) => import::run(args, json),
     }
+}
+
+/// What was seen; of what failed before anything was, the code says so.
+fn seen(done: CommandDone, json: bool) -> CommandDone {
+    let Err(CommandFailure::Failed(message)) = done else { return done };
+    if json {
+        println!("{}", serde_json::json!({ "error": message }));
+    }
+    eprintln!("{} {message}", style::error("error:"));
+    Ok(ExitCode::from(NOTHING_SEEN))
 }

@@ -249,7 +249,7 @@ async fn list((catalog, json): (&CatalogArgs, bool)) -> Result<(), CommandFailur
             kind_of(&suppressed.subject),
             suppressed.subject.hash.clone(),
             suppressed.since.clone(),
-            style::plain(&suppressed.asked_by, 100),
+            style::plain(suppressed.asked_by_name.as_ref().unwrap_or(&suppressed.asked_by), 100),
         ]);
     }
     println!("{table}");

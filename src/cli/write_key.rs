@@ -150,7 +150,8 @@ fn print_keys(keys: &[SourceWriteKey]) {
             (WriteKeyFrom::File, file) => file.clone().unwrap_or_else(|| "file".to_owned()),
         };
         let last_used = key.last_used.clone().unwrap_or_else(|| "never".to_owned());
-        table.add_row([name, last4, from, style::count(key.events), last_used, key.created.clone(), shown_end(key)]);
+        let created = key.created.clone().unwrap_or_else(|| "unknown".to_owned());
+        table.add_row([name, last4, from, style::count(key.events), last_used, created, shown_end(key)]);
     }
     println!("{table}");
 }

@@ -68,7 +68,7 @@ async fn page(request: &PageRequest, form: FormState<'_>) -> Result<Response, Pa
                                     th scope="row" { code { (short(&one.subject.hash)) } }
                                     td { (kind(&one.subject)) }
                                     td { (moment(&one.since, request.now_us)) }
-                                    td { (short(&one.asked_by)) }
+                                    td { bdi { (short(one.asked_by_name.as_ref().unwrap_or(&one.asked_by))) } }
                                 }
                             }
                         }
@@ -105,7 +105,7 @@ fn one(job: &ShownForgetJob, request: &PageRequest) -> Markup {
             a href=(request.to(&format!("/privacy/jobs/{}", job.id), &[])) { "Job " (job.id) } " "
             span.badge.good[job.state == "done"] { (short(&job.state)) }
             @if job.dry_run { " " span.badge { "only counted" } }
-            " " (moment(&job.asked_at, request.now_us)) " by " (short(&job.asked_by)) ", " (amount(job.subjects.len() as u64)) " ids"
+            " " (moment(&job.asked_at, request.now_us)) " by " bdi { (short(job.asked_by_name.as_ref().unwrap_or(&job.asked_by))) } ", " (amount(job.subjects.len() as u64)) " ids"
         }
         @if job.state == "done" {
             progress max="1" value="1" aria-label={ "Done of job " (job.id) } {}

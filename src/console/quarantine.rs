@@ -174,7 +174,7 @@ fn one_job(job: &ShownRetryJob, request: &PageRequest) -> Markup {
     html! {
         p {
             b { "Job " (job.id) } " " span.badge.good[job.state == "done"] { (short(&job.state)) }
-            " " (moment(&job.asked_at, request.now_us)) " by " (short(&job.asked_by))
+            " " (moment(&job.asked_at, request.now_us)) " by " bdi { (short(job.asked_by_name.as_ref().unwrap_or(&job.asked_by))) }
         }
         progress max=(job.matched.max(1)) value=(job.sent.saturating_add(sum(&job.skipped))) aria-label={ "Sent of job " (job.id) } {}
         p.quiet {

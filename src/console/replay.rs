@@ -85,7 +85,7 @@ fn one(job: &ShownReplay, request: &PageRequest) -> Markup {
             a href=(request.to(&format!("/replay/{}", job.id), &[])) { "Replay " (job.id) } " to " b { (short(&job.sync)) } " "
             span.badge.good[job.state == "done"].bad[job.state == "failed"] { (short(&job.state)) }
             @if job.dry_run { " " span.badge { "only counted" } }
-            " " (moment(&job.asked_at, request.now_us)) " by " (short(&job.asked_by))
+            " " (moment(&job.asked_at, request.now_us)) " by " bdi { (short(job.asked_by_name.as_ref().unwrap_or(&job.asked_by))) }
         }
         progress max=(all.max(1)) value=(done) aria-label={ "Done of replay " (job.id) } {}
         p.quiet { (short(&job.from)) " to " (short(&job.to)) ": " (amount(job.report.counts.came)) " events meant, " (amount(job.report.counts.sent)) " sent, " (amount(job.report.counts.delivered)) " delivered" }

@@ -125,6 +125,32 @@ fn a_sync_that_comes_later_is_counted_from_where_it_begins() {
 }
 
 #[test]
+fn a_sync_that_nothing_has_come_for_is_in_the_report() {
+    let workspace = Workspace::new();
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    assert_eq!(server.batch(&events()[..10]).status, 200);
+    drained(&workspace);
+    server.stop();
+    workspace.write("destinations/second.yaml", "kind: sqlite\npath: DATA/second.db\n");
+    workspace.write("syncs/tracks.yaml", "source: web\ndestination: second\nstart: now\n");
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    until("both have their lines", || workspace.conservation(&[]).1["syncs"].as_array().unwrap().len() == 2);
+    let asked = admin.get("/api/v1/conservation?workspace=default");
+    let (code, read) = workspace.conservation(&[]);
+    assert_eq!((code, &asked["holds"]), (0, &json!(true)), "{read:#}");
+    for report in [&asked, &read] {
+        let late = named(report, "syncs", "sync", "tracks");
+        assert_eq!(counts(late, ["came", "delivered", "pending"]), [0, 0, 0], "{late}");
+        let numbers = ["went_on", "not_for_it", "waiting"].map(|field| late[field].as_i64().unwrap());
+        assert_eq!((numbers, &late["source"]), ([10, 10, 0], &json!("web")), "{late}");
+    }
+    server.stop();
+    workspace.conserves();
+}
+
+#[test]
 fn what_a_ledger_has_and_the_state_does_not_is_counted_at_the_next_start() {
     let workspace = shop();
     let mut server = workspace.serve_with(&["sync_before_cursor=return"]);

@@ -146,7 +146,7 @@ fn an_inferred_contract_blocks_nothing_unless_told_to_and_is_the_same_from_a_fil
     assert_eq!((&shown["read"], &shown["unreadable"]), (&json!(20), &json!(1)));
     assert_eq!(shown["events"][0]["schema"]["required"], json!(["properties"]));
     let none = run(&["contract", "infer", "--source", "web", "--from", "/dev/null"]);
-    assert_eq!(none.status.code(), Some(1));
+    assert_eq!(none.status.code(), Some(2));
     assert!(said(&none).contains("there are no events"), "{}", said(&none));
 }
 
@@ -189,15 +189,21 @@ fn a_diff_counts_what_a_change_newly_blocks_without_showing_values() {
     // Of two workspaces the one with events is read, as what is tried out is often a copy without any.
     for folders in [[&old_path, &new_path], [&new_path, &old_path]] {
         let found = run(&["contract", "diff", text(folders[0]), text(folders[1])]);
-        assert!(!said(&found).contains("No recorded events"), "{}", said(&found));
+        assert!(!said(&found).contains("no recorded events"), "{}", said(&found));
     }
     // The other way round nothing is blocked that was not; alone the files are compared.
     let same = run(&["contract", "diff", text(&old_path), text(&old_path), "--workspace", text(&old_path)]);
     assert_eq!(same.status.code(), Some(0), "{}", said(&same));
     let events = new_path.join("events");
-    let alone = run(&["contract", "diff", text(&old_path.join("events")), text(&events)]);
-    assert_eq!(alone.status.code(), Some(0), "{}", said(&alone));
-    assert!(said(&alone).contains("No recorded events"), "{}", said(&alone));
+    let (old_events, words) = (old_path.join("events"), ["contract", "diff"]);
+    let words = [&words[..], &[text(&old_events), text(&events)]].concat();
+    let alone = run(&words);
+    assert_eq!(alone.status.code(), Some(2), "{}", said(&alone));
+    assert!(said(&alone).contains("no recorded events were looked at"), "{}", said(&alone));
+    assert!(said(&alone).contains("differences in the files"), "{}", said(&alone));
+    let asked = run(&[&words[..], &["--files-only"]].concat());
+    assert_eq!(asked.status.code(), Some(0), "{}", said(&asked));
+    assert!(said(&asked).contains("differences in the files"), "{}", said(&asked));
 }
 
 #[test]
@@ -263,10 +269,36 @@ fn a_source_without_events_is_no_answer() {
         [&diff[..], &["--source", "web", "--from", text(&file)]].concat(),
     ] {
         let output = run(&words);
-        assert_eq!(output.status.code(), Some(1), "{words:?}: {}", said(&output));
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", said(&output));
         assert!(said(&output).contains("there are no events of the source"), "{words:?}: {}", said(&output));
     }
     assert_eq!(run(&diff).status.code(), Some(0));
+}
+
+#[test]
+fn where_nothing_was_recorded_nothing_is_said_to_be_fine() {
+    let workspace = Workspace::new();
+    priced(&workspace, "number");
+    let path = workspace.path();
+    let diff = ["contract", "diff", text(&path), text(&path)];
+    let commands = [
+        [&diff[..], &[]].concat(),
+        [&diff[..], &["--workspace", text(&path)]].concat(),
+        vec!["contract", "infer", text(&path)],
+        vec!["contract", "drift", text(&path)],
+        vec!["contract", "test", text(&path)],
+    ];
+    // Without a data directory, and with one that nothing was ever written to.
+    for is_started in [false, true] {
+        if is_started {
+            workspace.serve().stop();
+        }
+        for words in &commands {
+            let output = run(words);
+            assert_eq!(output.status.code(), Some(2), "{words:?}: {}", said(&output));
+            assert!(said(&output).contains("error: "), "{words:?}: {}", said(&output));
+        }
+    }
 }
 
 /// Imports a plan into a workspace that is right afterwards; what is lost, a line each.

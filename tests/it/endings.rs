@@ -268,6 +268,14 @@ fn a_sync_that_finds_everything_in_its_ledger_is_not_behind() {
     running.settle();
     // Nobody sends anything more.
     running.wait("it has come as far as its ledger", |status| status["syncs"]["app"]["lag"] == 0);
+    // And it is in the report, though nothing is counted of it.
+    let report_of_it = || running.workspace.conservation(&["--sync", "app"]);
+    until("it has its line", || report_of_it().1["syncs"][0]["sync"] == "app");
+    let (code, report) = report_of_it();
+    let of_it = &report["syncs"][0];
+    assert_eq!((code, &of_it["sync"], &of_it["source"]), (0, &json!("app"), &json!("app")), "{report:#}");
+    let numbers = [&of_it["counts"]["came"], &of_it["counts"]["delivered"], &of_it["waiting"], &of_it["not_for_it"]];
+    assert_eq!(numbers, [&json!(0), &json!(0), &json!(0), &of_it["went_on"]], "{of_it}");
     running.server.stop();
     assert_eq!(pages(&running.workspace.data().join("second.db")), ["a", "b", "c"]);
 }

@@ -104,6 +104,8 @@ fn what_cannot_be_mapped_is_quarantined_as_it_came_and_its_neighbours_are_in() {
         .map(|entry| {
             let webhook = &entry["detail"]["context"]["webhook"];
             assert_eq!((&entry["code"], &entry["scope"]), (&json!("unmappable"), &json!("hooks")), "{entry}");
+            let message = format!("the message cannot be mapped to an event: {}", webhook["reason"].as_str().unwrap());
+            assert_eq!(entry["message"], message, "{entry}");
             format!("{} {}: {}", webhook["deliveryId"], webhook["reason"], entry["event"])
         })
         .collect();

@@ -194,3 +194,23 @@ fn a_key_in_a_file_is_not_made_anew_by_a_start() {
     assert_eq!(key["created"], key["first_used"], "{key}");
     server.stop();
 }
+
+#[test]
+fn a_key_in_a_file_that_nobody_has_used_has_no_times() {
+    let workspace = Workspace::new();
+    workspace.write("sources/web.yaml", &format!("kind: http\nwrite_key: {FIRST}\n"));
+    let token = workspace.admin_token();
+    let server = workspace.serve();
+    let admin = Admin::new(&server, &token);
+    let all = admin.get("/admin/write-keys")["write_keys"][0].clone();
+    let of_source = admin.get("/api/v1/sources/web/write-keys")["write_keys"][0].clone();
+    for key in [all, of_source] {
+        let times = [&key["created"], &key["first_used"], &key["last_used"]];
+        assert_eq!((&key["events"], times), (&json!(0), [&Value::Null; 3]), "{key}");
+    }
+    let url = format!("http://{}", server.admin);
+    let output = run(&["write-key", "list", "web", "--server", &url, "--token", &token]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && table.contains("never") && table.contains("unknown"), "{table}");
+    server.stop();
+}

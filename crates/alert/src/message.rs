@@ -108,8 +108,9 @@ impl AlertMessage {
             (true, _) => text.clone(),
             (_, true) => format!("{object} since {}: {text}", instant(*began_us)),
             (_, false) => {
-                let lasted = length(at_us.saturating_sub(*began_us));
-                format!("{object} recovered at {} after {lasted}: {text}", instant(*at_us))
+                let lasted = told_length(at_us.saturating_sub(*began_us));
+                let lasted = lasted.map(|lasted| format!(" after {lasted}")).unwrap_or_default();
+                format!("{object} recovered at {}{lasted}: {text}", instant(*at_us))
             }
         }
     }
@@ -174,6 +175,11 @@ pub(crate) fn length(us: i64) -> String {
     }
 }
 
+/// The same; none below a second, of which nobody is told.
+pub(crate) fn told_length(us: i64) -> Option<String> {
+    (us >= 1_000_000).then(|| length(us))
+}
+
 /// Text from outside for a message: short, on one line, and nothing that is filled in where a message is sent.
 pub(crate) fn harmless(text: &str) -> String {
     let mut kept: String = text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -211,6 +217,13 @@ mod tests {
         assert!(!text.contains("What to do"), "{text}");
         let both = message(vec![change("sync a", true), change("sync b", false), change("sync c", false)]);
         assert_eq!(both.title(), "late: 1 firing, 2 recovered");
+    }
+
+    #[test]
+    fn a_recovery_at_once_names_no_length() {
+        let at_once = AlertChange { began_us: 1_764_497_520_000_000, ..change("sync crm", false) };
+        let text = message(vec![at_once]).text();
+        assert!(text.contains("sync crm recovered at 2025-11-30T10:12:00Z: it fails: away"), "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::memory::{CountMark, ObjectMemory};
-use crate::message::{instant, length};
+use crate::message::{instant, length, told_length};
 use crate::rule::{AlertCondition, ShareBound};
 use crate::snapshot::{AlertSnapshot, SourceSeen, SyncSeen};
 
@@ -149,7 +149,8 @@ pub(crate) fn read(
             let text = if left < 0 {
                 format!("it ended at {}", instant(*ends_us))
             } else {
-                format!("it ends at {}, in {}", instant(*ends_us), length(left))
+                let left = told_length(left).map(|left| format!(", in {left}")).unwrap_or_default();
+                format!("it ends at {}{left}", instant(*ends_us))
             };
             AlertReading::of(left < *left_us, text)
         }
@@ -230,7 +231,9 @@ fn silent(source: &SourceSeen, now_us: i64, (window_us, memory): (i64, &mut Obje
     if source.accepted == 0 || source.is_paused {
         return AlertReading::of(false, "it has had no events yet, or is paused".to_owned());
     }
-    let text = format!("no event for {}; {} without are too long", length(quiet_us), length(window_us));
+    let quiet = told_length(quiet_us).map(|quiet| format!("no event for {quiet}"));
+    let quiet = quiet.unwrap_or_else(|| "events come".to_owned());
+    let text = format!("{quiet}; {} without are too long", length(window_us));
     AlertReading::of(quiet_us >= window_us && !is_usual, text)
 }
 
@@ -247,8 +250,9 @@ fn late(sync: &SyncSeen, now_us: i64, age_us: i64) -> AlertReading {
         return AlertReading::of(false, "nothing waits for it".to_owned());
     };
     let waited_us = now_us.saturating_sub(oldest_us);
-    let text =
-        format!("the oldest event has waited for {}; longer than {} is too long", length(waited_us), length(age_us));
+    let waited = told_length(waited_us).map(|waited| format!("the oldest event has waited for {waited}"));
+    let waited = waited.unwrap_or_else(|| "the oldest event has just come".to_owned());
+    let text = format!("{waited}; longer than {} is too long", length(age_us));
     AlertReading::of(waited_us > age_us, text)
 }
 
@@ -338,6 +342,24 @@ mod tests {
         assert_eq!([60, 110].map(|minutes| holds(&seen, minutes, &mut memory)), [Some(false); 2]);
         seen.is_paused = false;
         assert_eq!([111, 119].map(|minutes| holds(&seen, minutes, &mut memory)), [Some(false); 2]);
+    }
+
+    #[test]
+    fn a_time_of_nothing_is_not_told() {
+        let now_us = 10_000 * HOUR_US;
+        let text = |quiet_us: i64| {
+            let (mut memory, seen) = (ObjectMemory::default(), source(&[9], 5, 10_000));
+            memory.moved = Some((5, now_us - quiet_us));
+            silent(&seen, now_us, (HOUR_US / 2, &mut memory)).text
+        };
+        assert_eq!(text(0), "events come; 30 min without are too long");
+        assert_eq!(text(2_000_000), "no event for 2 s; 30 min without are too long");
+        let text = |waited_us: i64| {
+            let seen = SyncSeen { oldest_waiting_us: Some(now_us - waited_us), ..SyncSeen::default() };
+            late(&seen, now_us, HOUR_US / 2).text
+        };
+        assert_eq!(text(0), "the oldest event has just come; longer than 30 min is too long");
+        assert_eq!(text(2_000_000), "the oldest event has waited for 2 s; longer than 30 min is too long");
     }
 
     #[test]

@@ -139,4 +139,8 @@ pub struct ShownAlertEvent {
     /// `firing`, `recovered`, `told`, `undelivered`, `muted`, `unmuted` or `tested`.
     pub what: String,
     pub text: String,
+    /// Who has muted, unmuted or tested it.
+    pub by: Option<String>,
+    /// The name of that user or token; the text has it in the place of the id.
+    pub by_name: Option<String>,
 }

@@ -75,6 +75,8 @@ pub struct ShownSuppressed {
     pub since: String,
     /// A user of the catalog, or the admin token.
     pub asked_by: String,
+    /// The name of that user or token.
+    pub asked_by_name: Option<String>,
 }
 
 /// Says what people consent to, from now on. Without a category it asks what is known.
@@ -133,6 +135,8 @@ pub struct ShownForgetJob {
     pub dry_run: bool,
     pub asked_at: String,
     pub asked_by: String,
+    /// The name of that user or token.
+    pub asked_by_name: Option<String>,
     pub ended_at: Option<String>,
     pub subjects: Vec<HashedName>,
     pub report: ForgetReport,

@@ -228,6 +228,8 @@ pub struct ShownRetryJob {
     pub state: String,
     pub asked_at: String,
     pub asked_by: String,
+    /// The name of that user or token.
+    pub asked_by_name: Option<String>,
     pub ended_at: Option<String>,
     /// Entries that were like that when it was asked for.
     pub matched: u64,

@@ -73,6 +73,8 @@ pub struct ShownRebuild {
     pub sync: String,
     pub asked_at: String,
     pub asked_by: String,
+    /// The name of that user or token.
+    pub asked_by_name: Option<String>,
     pub ended_at: Option<String>,
     /// As the ledger beside the new tables knows it.
     pub name: String,

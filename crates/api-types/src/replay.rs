@@ -170,6 +170,8 @@ pub struct ShownReplay {
     pub sync: String,
     pub asked_at: String,
     pub asked_by: String,
+    /// The name of that user or token.
+    pub asked_by_name: Option<String>,
     pub ended_at: Option<String>,
     /// As it is known at the destination: in its ledger, where it has one.
     pub name: String,

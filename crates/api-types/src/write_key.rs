@@ -28,8 +28,8 @@ pub struct ShownWriteKey {
     /// Unique in its source.
     pub name: String,
     pub from: WriteKeyFrom,
-    /// When it was made. A key in a file bears no date: when it was first used, or read by the server that runs, whichever was earlier.
-    pub created: String,
+    /// When it was made. A key in a file bears no date: when it was first used, and none while it never was.
+    pub created: Option<String>,
     /// From when on it opens nothing.
     pub ends: Option<String>,
     /// Its end has come.
@@ -61,8 +61,8 @@ pub struct SourceWriteKey {
     pub id: Option<String>,
     /// The last four characters of a key that was made over the API.
     pub last4: Option<String>,
-    /// When it was made. A key in a file bears no date: when it was first used, or read by the server that runs, whichever was earlier.
-    pub created: String,
+    /// When it was made. A key in a file bears no date: when it was first used, and none while it never was.
+    pub created: Option<String>,
     /// From when on it opens nothing, as it was made.
     pub ends_at: Option<String>,
     /// Of a key that another one has replaced: until when clients may still use it.

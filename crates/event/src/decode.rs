@@ -58,7 +58,10 @@ const MESSAGE_ID_BYTES_MAX: usize = 1_024;
 /// Decodes one record.
 pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Result<Event, DecodeRefusal> {
     if let Some(problem) = record.problem {
-        return Err(DecodeRefusal::new(problem.code(), problem.message()));
+        let what = problem.message();
+        let why = if problem == RecordProblem::Unmappable { unmappable(record.context) } else { None };
+        let message = why.map_or_else(|| what.to_owned(), |why| format!("{what}: {why}"));
+        return Err(DecodeRefusal::new(problem.code(), message));
     }
     let Value::Object(mut body) = json::parse(record.event, DEPTH_MAX)? else {
         return Err(DecodeRefusal::new(RecordProblem::NotAnObject.code(), RecordProblem::NotAnObject.message()));
@@ -79,6 +82,12 @@ pub fn decode(record: &Record<'_>, source: Arc<str>, position: Position) -> Resu
     traits(&mut body, kind);
     timestamps(&mut body, record);
     Ok(Event { source, id: EventId::new(position, 0), kind, received_at_us: record.received_at_us, body })
+}
+
+/// Why a message cannot be mapped to an event, which stands in its context beside where it is from.
+fn unmappable(context: &[u8]) -> Option<String> {
+    let Value::Object(context) = json::parse(context, DEPTH_MAX).ok()? else { return None };
+    context.values().next()?.get("reason").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// An event that a function returned: it must still be one. Fields of the original that the function may not

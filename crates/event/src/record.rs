@@ -104,7 +104,7 @@ impl RecordProblem {
             Self::TooLarge => "the event is larger than limits.event_bytes_max allows",
             Self::NotAnObject => "the event is not a JSON object",
             Self::DuplicateKey => "a field is named twice, and either winner would be an alteration",
-            Self::Unmappable => "the message cannot be mapped to an event; `reason` in the detail says why",
+            Self::Unmappable => "the message cannot be mapped to an event",
             Self::SharedMalformed => "`context`, `integrations` or `sentAt` beside the batch is not valid JSON",
             Self::SharedNotUtf8 => "`context`, `integrations` or `sentAt` beside the batch is not valid UTF-8",
             Self::SharedLoneSurrogate => {

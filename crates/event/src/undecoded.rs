@@ -130,6 +130,7 @@ fn exact(bytes: &[u8]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Position, decode};
 
     #[test]
     fn a_write_key_is_cut_out_of_whatever_bytes() {
@@ -173,6 +174,12 @@ mod tests {
         assert_eq!(kept(&message), event);
         assert_eq!(identity(&message), b"\0messaged-1");
         assert_eq!(beside(&message).as_deref(), Some(r#"{"context":{"webhook":{"reason":"it is blue"}}}"#));
+        let why = |record: &Record<'_>| {
+            decode::decode(record, "hooks".into(), Position::new(0, 0)).map(drop).unwrap_err().message
+        };
+        assert_eq!(why(&message), "the message cannot be mapped to an event: it is blue");
+        assert_eq!(why(&Record { context: b"", ..message }), "the message cannot be mapped to an event");
+        assert_eq!(why(&record(RecordProblem::Malformed, "made")), "the event is not valid JSON");
         let nameless = record(RecordProblem::Unmappable, "");
         assert_eq!(identity(&nameless), [b"\0raw", &event[..]].concat());
         let other = record(RecordProblem::Malformed, "made");

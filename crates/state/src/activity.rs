@@ -7,7 +7,7 @@ use tidegate_event::{Position, in_partition};
 
 use super::fate_tally::FateCounts;
 use super::fates;
-use super::{State, StateError, fate_ranges, partitions, unsigned};
+use super::{State, StateError, fate_ranges, partitions, starts, unsigned};
 
 /// How many events of one name a source has had.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +75,9 @@ impl State {
                 let key = in_partition(sync, partition);
                 let sql = "SELECT coalesce((SELECT cursor FROM syncs WHERE sync = ?1), 0)";
                 let cursor: i64 = self.connection.prepare_cached(sql)?.query_row([&key], |row| row.get(0))?;
-                let cursor = Position::new(partition, unsigned(cursor));
+                // Before its first batch it has no cursor, and what came before it starts does not wait for it.
+                let start = starts::of(&self.connection, &key)?;
+                let cursor = Position::new(partition, unsigned(cursor).max(start));
                 waiting += fate_ranges::behind(&self.connection, source, cursor)?;
             }
             Ok(waiting)

@@ -11,7 +11,9 @@ use tidegate_event::{Position, in_partition, partition_of};
 use super::fate_breaches::{self, FateBreach};
 use super::fate_tally::{FURTHER_NAMES, FateCounts};
 use super::fates;
-use super::{State, StateError, cursors, fate_ranges, fate_syncs, partitions, signed, unsigned, violation_hours};
+use super::{
+    State, StateError, cursors, fate_ranges, fate_syncs, partitions, signed, starts, unsigned, violation_hours,
+};
 
 /// What is asked for; each condition that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,9 +111,21 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn conservation(&self, query: &FateQuery) -> Result<Conservation, StateError> {
+        self.conservation_of(query, &BTreeMap::new())
+    }
+
+    /// The same, with these syncs in it too, each with its source: nothing is counted of a sync before its first batch.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn conservation_of(
+        &self,
+        query: &FateQuery,
+        there: &BTreeMap<String, String>,
+    ) -> Result<Conservation, StateError> {
         let read = || -> rusqlite::Result<Conservation> {
             let moment = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
-            conservation(&moment, query)
+            conservation(&moment, query, there)
         };
         read().map_err(self.err("could not read what became of events"))
     }
@@ -166,7 +180,11 @@ impl State {
     }
 }
 
-fn conservation(connection: &Connection, query: &FateQuery) -> rusqlite::Result<Conservation> {
+fn conservation(
+    connection: &Connection,
+    query: &FateQuery,
+    there: &BTreeMap<String, String>,
+) -> rusqlite::Result<Conservation> {
     let counts = counts_of(connection, query)?;
     let breaches = fate_breaches::read(connection)?;
     let is_asked = |is_sync: bool, name: &str| {
@@ -185,7 +203,9 @@ fn conservation(connection: &Connection, query: &FateQuery) -> rusqlite::Result<
             found.sources.push(SourceFates { source: source.clone(), counts: *counts, wrong });
         }
     }
-    for (sync, source) in syncs(connection)? {
+    let mut all = there.clone();
+    all.extend(syncs(connection)?);
+    for (sync, source) in all {
         if !is_asked(true, &sync) || !is_asked(false, &source) {
             continue;
         }
@@ -268,6 +288,8 @@ fn unbalanced(
 struct SyncPlaces {
     /// Events that wait in the log, at most: of a log range that it is in the middle of, all.
     waiting: i64,
+    /// Some of it is counted in some partition.
+    is_counted: bool,
     /// It has not had what its source let go on before it began.
     began_later: bool,
     gap: i64,
@@ -284,14 +306,17 @@ fn places(connection: &Connection, (sync, source): (&str, &str)) -> rusqlite::Re
         let found =
             connection.prepare_cached(sql)?.query_row([&key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (cursor, delivered): (i64, i64) = found.unwrap_or_default();
-        let cursor = Position::new(partition, unsigned(cursor));
+        let cursor = Position::new(partition, unsigned(cursor).max(starts::of(connection, &key)?));
+        let begins = fate_ranges::begins(connection, partition)?;
         all.waiting += signed(fate_ranges::behind(connection, source, cursor)?);
         let Some(row) = fate_syncs::read(connection, &key)? else {
-            // Nothing of this partition is counted yet.
+            // Nothing of this partition is counted yet; it stands where it starts, or at its ledger.
             all.delivered_before += delivered;
+            all.began_later |= begins.is_some_and(|begins| cursor.offset > begins);
             continue;
         };
-        all.began_later |= fate_ranges::begins(connection, partition)?.is_some_and(|begins| row.first > begins);
+        all.is_counted = true;
+        all.began_later |= begins.is_some_and(|begins| row.first > begins);
         all.gap += row.gap;
         all.again += row.again;
         all.is_blind |= row.is_blind;
@@ -313,7 +338,7 @@ fn of_sync(
     let mut wrong = unbalanced(connection, (true, &sync), query)?;
     // With further names in play an event may be counted under its name here and among the further ones there.
     let has_further = query.name.is_some() && has_further_names(connection, (&sync, &source))?;
-    let is_compared = !places.is_blind && !has_further;
+    let is_compared = places.is_counted && !places.is_blind && !has_further;
     let most = if places.began_later { i64::MAX } else { places.waiting.saturating_add(places.gap) };
     let is_off = is_compared && !(-places.again..=most).contains(&missing);
     // What was retried for it or forgotten may be counted under another name or hour there than here.

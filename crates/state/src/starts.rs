@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use tidegate_event::{in_partition, partition_of};
 
 use super::{State, StateError, signed, sum, unsigned};
@@ -78,6 +78,13 @@ impl State {
 pub(super) fn insert(connection: &Connection, sync: &str, offset: u64) -> rusqlite::Result<()> {
     let sql = "INSERT OR IGNORE INTO starts (sync, log_offset, sum) VALUES (?1, ?2, ?3)";
     connection.execute(sql, params![sync, signed(offset), sum::named(sync, offset).value()]).map(drop)
+}
+
+/// Where a sync starts, under its key; 0 where that is not known.
+pub(super) fn of(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+    let sql = "SELECT log_offset FROM starts WHERE sync = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?;
+    Ok(unsigned(found.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! synced it. Other processes may read while batches are written, and may add columns, indexes and views of their
 //! own. Readers cannot make the write-ahead log grow without bound: beyond a limit the warehouse waits for them.
 //!
-//! Other syncs may write to the same file, each with its own ledger row.
+//! Other syncs may write to the same file, each with its own ledger row. Those of one process take turns; another process is waited for, for as long
+//! as the settings say, and the batch is tried again after that.
 
 /// The open file and the thread that owns it.
 pub mod client;
@@ -43,6 +44,8 @@ mod sql;
 mod statement_text;
 /// Tables that were made anew take the place of those that are read.
 mod swap;
+/// Who writes into a file, and who waits.
+mod turns;
 /// The views of the latest traits.
 mod view;
 

@@ -24,6 +24,7 @@ use super::error::{SqliteError, doing};
 use super::insert::{Insert, Inserts};
 use super::ledger as table;
 use super::settings::CheckedSqlite;
+use super::turns::WriteTurn;
 use super::{apply, catalog, view};
 
 /// Prepared statements kept; one for each table that events come for, plus a few.
@@ -36,6 +37,8 @@ const CHUNK_EVENTS: usize = 64;
 pub(super) struct SqliteLoader {
     pub(super) settings: Arc<CheckedSqlite>,
     file: SqliteFile,
+    /// While a batch is written.
+    turn: Option<WriteTurn>,
     encoder: AsPlanned<CHUNK_EVENTS>,
     inserts: Inserts,
     /// As of what is known of the tables; none when nothing is.
@@ -51,6 +54,7 @@ impl SqliteLoader {
         Self {
             settings,
             file: SqliteFile::default(),
+            turn: None,
             encoder: AsPlanned,
             inserts: Inserts::default(),
             schema_version: None,
@@ -62,6 +66,8 @@ impl SqliteLoader {
     /// Opens the file, if it is not open.
     pub(super) fn open(&mut self) -> Result<&Connection, SqliteError> {
         if self.file.0.is_none() {
+            // Whoever makes the file and the ledger writes as well.
+            let _turn = self.turn.is_none().then(|| WriteTurn::at(&self.settings.path));
             self.look_at_file()?;
             let connection = connect(&self.settings)?;
             table::durable_to(&connection, &self.settings.sync)?;
@@ -150,6 +156,7 @@ impl Loader for SqliteLoader {
     }
 
     async fn snapshot(&mut self, _batch: &Batch, known: &mut SchemaCache) -> Result<Snapshot, SqliteError> {
+        self.turn.get_or_insert_with(|| WriteTurn::at(&self.settings.path));
         self.open()?;
         self.bound_log()?;
         self.run("beginning a transaction", "BEGIN IMMEDIATE")?;
@@ -205,7 +212,7 @@ impl Loader for SqliteLoader {
         table::advance(connection, &self.settings.sync, next)?;
         let schema_version = catalog::schema_version(connection)?;
         self.run("committing a batch", "COMMIT")?;
-        (self.schema_version, self.undoable) = (Some(schema_version), false);
+        (self.schema_version, self.undoable, self.turn) = (Some(schema_version), false, None);
         Ok(())
     }
 
@@ -224,6 +231,8 @@ impl Loader for SqliteLoader {
 
     fn abandon(&mut self) {
         (self.file, self.schema_version) = (SqliteFile::default(), None);
+        // Behind the connection, whose transaction ends with it.
+        self.turn = None;
     }
 }
 

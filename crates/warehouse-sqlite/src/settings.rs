@@ -18,7 +18,7 @@ use super::error::SqliteError;
 pub struct SqliteSettings {
     pub path: PathBuf,
     pub limits: Limits,
-    /// How long to wait for another writer.
+    /// How long to wait for a writer of another process.
     pub busy_timeout: Duration,
     /// How large the write-ahead log may become before readers that hold it are waited for.
     pub log_bytes_max: u64,

@@ -16,6 +16,7 @@ use super::ledger;
 use super::load;
 use super::settings::{CheckedSqlite, SqliteSettings};
 use super::sql::quoted;
+use super::turns::WriteTurn;
 
 /// What stands before the names of tables.
 struct SwapPrefixes {
@@ -52,6 +53,7 @@ impl SqliteSettings {
 }
 
 fn swap_within(settings: &CheckedSqlite, prefixes: &SwapPrefixes, swap: &TableSwap) -> Result<(), SqliteError> {
+    let _turn = WriteTurn::at(&settings.path);
     let connection = load::connect(settings)?;
     let run = |what: &'static str, sql: &str| connection.execute_batch(sql).map_err(doing(what));
     // What others have made of these names goes on to be made of them, whatever has them.

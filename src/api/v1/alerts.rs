@@ -37,6 +37,8 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 const PAGE: u64 = 100;
 const PAGE_MAX: u64 = 1_000;
 const REASON_CHARS_MAX: usize = 300;
+/// What somebody does to an alert, by the word of the history.
+const DONE: [&str; 3] = ["tested", "muted", "unmuted"];
 const NO_ENVIRONMENT: &str = "there is no such environment that you may see";
 
 /// Alerts of a workspace: how each is, what it fires for, and whether messages wait. As of the last look, which is made every 15 seconds.
@@ -84,8 +86,11 @@ pub(super) async fn history(
         alert: event.alert,
         object: event.object,
         what: event.what,
+        by: None,
+        by_name: None,
     });
-    let entries: Vec<ShownAlertEvent> = entries.collect();
+    let mut entries: Vec<ShownAlertEvent> = entries.collect();
+    shared.name_doers(&mut entries).await?;
     if let Some(alert) = asked.filter(|_| entries.is_empty()) {
         let is_own = |shown: &ShownAlert| visible.is_none() || shown.is_default;
         let is_shown = shown.iter().any(|shown| shown.name == alert && is_own(shown));
@@ -253,6 +258,13 @@ fn event(asker: &Requester, alert: &str, (what, text): (&str, String)) -> AlertE
     }
 }
 
+/// Who has done something to an alert: what is kept of it begins with that.
+fn doer(entry: &ShownAlertEvent) -> Option<&str> {
+    let is_of_somebody = entry.object.is_empty() && DONE.contains(&entry.what.as_str());
+    let said = entry.text.strip_prefix("by ").filter(|_| is_of_somebody)?;
+    Some(said.split_once(", ").map_or(said, |(by, _)| by))
+}
+
 fn too_busy() -> ApiRefusal {
     let (detail, fix) = ("alerts are busy, or the server is stopping", "send it again after Retry-After");
     ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(LOOK_MAX)
@@ -292,6 +304,20 @@ impl SharedApi {
         let names = self.names_of(alerts.iter().filter_map(|alert| alert.muted_by.as_deref()).collect()).await?;
         for alert in alerts {
             alert.muted_by_name = names.of(alert.muted_by.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Says by name who has muted, unmuted or tested alerts.
+    async fn name_doers(&self, entries: &mut [ShownAlertEvent]) -> Result<(), ApiRefusal> {
+        for entry in entries.iter_mut() {
+            entry.by = doer(entry).map(str::to_owned);
+        }
+        let names = self.names_of(entries.iter().filter_map(|entry| entry.by.as_deref()).collect()).await?;
+        for entry in entries {
+            let (Some(by), Some(name)) = (&entry.by, names.of(entry.by.as_deref())) else { continue };
+            entry.text = entry.text.replacen(by.as_str(), &name, 1);
+            entry.by_name = Some(name);
         }
         Ok(())
     }

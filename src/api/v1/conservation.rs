@@ -27,7 +27,8 @@ pub(super) async fn show(
     let read = move || -> Result<ConservationReport, ApiRefusal> {
         let unreadable = |error: &dyn std::fmt::Display| ApiRefusal::failed("the counts could not be read", error);
         let state = (engine.open_state)().map_err(|error| unreadable(&error))?;
-        let mut report = conservation_report(&state, &asked).map_err(|error| unreadable(&error))?;
+        let report = conservation_report(&state, &asked, &engine.names().sync_sources);
+        let mut report = report.map_err(|error| unreadable(&error))?;
         if is_deep {
             let recount = (engine.recount)(state).map_err(|error| unreadable(&error))?;
             report.holds &= recount.differences.is_empty();

@@ -53,8 +53,10 @@ pub(in crate::api::v1) async fn suppressed(
         subject: hashed_name(&suppressed.subject),
         since: time::format(suppressed.at_us),
         asked_by: suppressed.asked_by,
+        asked_by_name: None,
     };
-    Ok(axum::Json(SuppressedNames { subjects: found.into_iter().map(shown).collect() }))
+    let subjects = shared.with_askers(found.into_iter().map(shown).collect(), asker_of_suppressed).await?;
+    Ok(axum::Json(SuppressedNames { subjects }))
 }
 
 /// Leaves subjects out from now on: what is refined after the answer and is about any of them goes nowhere, and is counted as suppressed.
@@ -119,10 +121,11 @@ pub(in crate::api::v1) async fn forget(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))?;
     forgets.notify_one();
-    begun.as_ref().map(shown).map(axum::Json).ok_or_else(|| {
+    let begun = begun.ok_or_else(|| {
         let (detail, fix) = ("too many jobs wait for their turn", "wait for some");
         ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
-    })
+    })?;
+    shared.with_asker(shown(&begun), asker_of).await.map(axum::Json)
 }
 
 /// Jobs that forget, newest first.
@@ -136,7 +139,8 @@ pub(in crate::api::v1) async fn jobs(
     let (_, engine) = shared.engine_of_privacy(&asker, query.workspace.as_deref())?;
     let read = move || -> Result<Vec<ForgetJob>, StateError> { (engine.open_state)()?.forget_jobs(JOBS_MAX) };
     let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    Ok(axum::Json(ShownForgetJobs { jobs: found.iter().map(shown).collect() }))
+    let jobs = shared.with_askers(found.iter().map(shown).collect(), asker_of).await?;
+    Ok(axum::Json(ShownForgetJobs { jobs }))
 }
 
 /// How far a job is, and what it did where.
@@ -152,7 +156,8 @@ pub(in crate::api::v1) async fn job(
     let id: u64 = id.parse().map_err(|_| absent(NO_JOB))?;
     let read = move || -> Result<Option<ForgetJob>, StateError> { (engine.open_state)()?.forget_job(id) };
     let found = blocking(read).await?.map_err(|error| failed(&error))?;
-    found.as_ref().map(shown).map(axum::Json).ok_or_else(|| absent(NO_JOB))
+    let found = found.ok_or_else(|| absent(NO_JOB))?;
+    shared.with_asker(shown(&found), asker_of).await.map(axum::Json)
 }
 
 /// The subjects that a request names.
@@ -216,10 +221,19 @@ fn shown(job: &ForgetJob) -> ShownForgetJob {
         dry_run: asked.dry_run,
         asked_at: time::format(asked.at_us),
         asked_by: asked.asked_by.clone(),
+        asked_by_name: None,
         ended_at: ended_at_us.map(time::format),
         subjects: asked.subjects.iter().map(hashed_name).collect(),
         report: serde_json::from_str(progress).unwrap_or_default(),
     }
+}
+
+fn asker_of(job: &mut ShownForgetJob) -> (&str, &mut Option<String>) {
+    (&job.asked_by, &mut job.asked_by_name)
+}
+
+fn asker_of_suppressed(one: &mut ShownSuppressed) -> (&str, &mut Option<String>) {
+    (&one.asked_by, &mut one.asked_by_name)
 }
 
 impl SharedApi {

@@ -78,7 +78,8 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))?.map_err(not_begun)?;
     rebuilds.notify_one();
-    begun.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| absent(NO_JOB))
+    let begun = begun.ok_or_else(|| absent(NO_JOB))?;
+    shared.with_asker(seen(shown(&begun), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// Has the new tables of a sync take the place of the old ones as soon as they are as far as those.
@@ -107,7 +108,7 @@ pub(in crate::api::v1) async fn swap(
     };
     let asked = blocking(ask).await?.map_err(|error| failed(&error))?;
     rebuilds.notify_one();
-    asked.map(|job| axum::Json(seen(shown(&job), &of.rights, &of.masked))).ok_or_else(|| {
+    let asked = asked.ok_or_else(|| {
         let detail = "no rebuild of this sync runs, so there are no tables to swap";
         ApiRefusal::new(
             StatusCode::CONFLICT,
@@ -115,7 +116,8 @@ pub(in crate::api::v1) async fn swap(
             detail,
             "begin one: `tidegate sync rebuild SYNC --from beginning`",
         )
-    })
+    })?;
+    shared.with_asker(seen(shown(&asked), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// Rebuilds, newest first: one's own, and all of them for admins of the workspace.
@@ -129,7 +131,7 @@ pub(in crate::api::v1) async fn list(
     let found = REBUILDS.seen((&shared, &asker), query.workspace.as_deref()).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let rebuilds = found.iter().map(|job| seen(shown(job), &of.rights, &of.masked)).collect();
-    Ok(axum::Json(ShownRebuilds { rebuilds }))
+    Ok(axum::Json(ShownRebuilds { rebuilds: shared.with_askers(rebuilds, asker_of).await? }))
 }
 
 /// How far a rebuild is, and where its tables are.
@@ -143,7 +145,7 @@ pub(in crate::api::v1) async fn show(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let job = REBUILDS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
-    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
+    shared.with_asker(seen(shown(&job), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// Ends a rebuild before its end. The sync goes on in the tables that it has; the new ones stay where they are.
@@ -157,7 +159,7 @@ pub(in crate::api::v1) async fn cancel(
 ) -> Result<axum::Json<ShownRebuild>, ApiRefusal> {
     let job = REBUILDS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
-    Ok(axum::Json(seen(shown(&job), &of.rights, &of.masked)))
+    shared.with_asker(seen(shown(&job), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 fn not_begun(refusal: RebuildRefusal) -> ApiRefusal {
@@ -215,6 +217,7 @@ fn shown(job: &RebuildJob) -> ShownRebuild {
         sync: job.asked.sync.clone(),
         asked_at: time::format(job.asked.at_us),
         asked_by: job.asked.asked_by.clone(),
+        asked_by_name: None,
         ended_at: job.ended_at_us.map(time::format),
         name: job.name(),
         from: order.from_us.map_or_else(|| BEGINNING.to_owned(), time::format),
@@ -222,6 +225,10 @@ fn shown(job: &RebuildJob) -> ShownRebuild {
         dry_run: order.dry_run,
         report,
     }
+}
+
+fn asker_of(rebuild: &mut ShownRebuild) -> (&str, &mut Option<String>) {
+    (&rebuild.asked_by, &mut rebuild.asked_by_name)
 }
 
 /// A rebuild as somebody may see it: what its destination said may have names and values of events, and is for those who may see all of them.

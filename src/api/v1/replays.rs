@@ -97,10 +97,11 @@ pub(in crate::api::v1) async fn create(
     };
     let begun = blocking(begin).await?.map_err(|error| failed(&error))??;
     replays.notify_one();
-    begun.map(|begun| axum::Json(seen(begun, &of.rights, &of.masked))).ok_or_else(|| {
+    let begun = begun.ok_or_else(|| {
         let (detail, fix) = ("too many replays wait for their turn", "wait for some, or cancel them");
         ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
-    })
+    })?;
+    shared.with_asker(seen(begun, &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// Replays, newest first: one's own, and all of them for admins of the workspace.
@@ -114,7 +115,7 @@ pub(in crate::api::v1) async fn list(
     let found = REPLAYS.seen((&shared, &asker), query.workspace.as_deref()).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
     let replays = found.iter().map(|replay| seen(shown(replay), &of.rights, &of.masked)).collect();
-    Ok(axum::Json(ShownReplays { replays }))
+    Ok(axum::Json(ShownReplays { replays: shared.with_askers(replays, asker_of).await? }))
 }
 
 /// How far a replay is, and what became of its events.
@@ -128,7 +129,7 @@ pub(in crate::api::v1) async fn show(
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let found = REPLAYS.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
-    Ok(axum::Json(seen(shown(&found), &of.rights, &of.masked)))
+    shared.with_asker(seen(shown(&found), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// Ends a replay before its end. What it has delivered stays; what is pending of it is given up.
@@ -142,7 +143,7 @@ pub(in crate::api::v1) async fn cancel(
 ) -> Result<axum::Json<ShownReplay>, ApiRefusal> {
     let found = REPLAYS.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
     let of = shared.asked_events(&asker, query.workspace.as_deref()).await?;
-    Ok(axum::Json(seen(shown(&found), &of.rights, &of.masked)))
+    shared.with_asker(seen(shown(&found), &of.rights, &of.masked), asker_of).await.map(axum::Json)
 }
 
 /// A replay with what became of its events that had to wait.
@@ -283,6 +284,7 @@ fn shown(CountedReplay { job, retries }: &CountedReplay) -> ShownReplay {
         sync: job.asked.sync.clone(),
         asked_at: time::format(job.asked.at_us),
         asked_by: job.asked.asked_by.clone(),
+        asked_by_name: None,
         ended_at: job.ended_at_us.map(time::format),
         name: job.name(),
         from: bound_text(order.from, BEGINNING),
@@ -295,6 +297,10 @@ fn shown(CountedReplay { job, retries }: &CountedReplay) -> ShownReplay {
         warning: order.warning,
         report,
     }
+}
+
+fn asker_of(replay: &mut ShownReplay) -> (&str, &mut Option<String>) {
+    (&replay.asked_by, &mut replay.asked_by_name)
 }
 
 /// Whether a condition is of a field that stays masked.

@@ -22,6 +22,9 @@ impl PeopleNames {
     }
 }
 
+/// Who has asked for what an answer is about, and where their name goes.
+pub(super) type AskerOf<T> = fn(&mut T) -> (&str, &mut Option<String>);
+
 /// Objects or entries of a page, when nobody says how many.
 const LIMIT_DEFAULT: usize = 100;
 
@@ -75,6 +78,29 @@ impl SharedApi {
         let ids: BTreeSet<ObjectId> = ids.into_iter().filter_map(|id| ObjectId::parse(id).ok()).collect();
         let names = self.settings.catalog.catalog.names_of(&ids).await.map_err(|error| self.refused(error))?;
         Ok(PeopleNames(names.into_iter().map(|(id, name)| (id.to_string(), name)).collect()))
+    }
+
+    /// Answers that say by name who has asked for what they are about.
+    pub(super) async fn with_askers<T: Send>(
+        &self,
+        mut answers: Vec<T>,
+        asker: AskerOf<T>,
+    ) -> Result<Vec<T>, ApiRefusal> {
+        let ids: BTreeSet<String> = answers.iter_mut().map(|answer| asker(answer).0.to_owned()).collect();
+        let names = self.names_of(ids.iter().map(String::as_str).collect()).await?;
+        for answer in &mut answers {
+            let (id, name) = asker(answer);
+            *name = names.of(Some(id));
+        }
+        Ok(answers)
+    }
+
+    /// The same of one.
+    pub(super) async fn with_asker<T: Send>(&self, mut answer: T, asker: AskerOf<T>) -> Result<T, ApiRefusal> {
+        let id = asker(&mut answer).0.to_owned();
+        let names = self.names_of(vec![id.as_str()]).await?;
+        *asker(&mut answer).1 = names.of(Some(&id));
+        Ok(answer)
     }
 }
 

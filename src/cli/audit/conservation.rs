@@ -1,5 +1,6 @@
 //! `tidegate audit conservation`: whether what was accepted is the sum of what became of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use tidegate_api_types::conservation::{
 use tidegate_state::State;
 
 use crate::api::conservation::{conservation_report, fate_query};
-use crate::app::paths;
+use crate::app::{paths, running_report};
 use crate::cli::object::{CatalogArgs, print_json};
 use crate::cli::{CommandDone, CommandFailure, check, style};
 use crate::config::Outline;
@@ -100,7 +101,11 @@ async fn asked(args: &ConservationArgs) -> Result<ConservationReport, CommandFai
         let forgotten = state.forget_fate_breaches()?;
         eprintln!("{} breaches are forgotten; what is wrong still will be found again", style::count(forgotten));
     }
-    Ok(conservation_report(&state, &asked)?)
+    // What ran last says which syncs there are; without it those are named of which something is counted.
+    let running = running_report::read(&paths::running(&outline.data)).ok().flatten();
+    let syncs = running.map(|running| running.syncs).unwrap_or_default();
+    let there: BTreeMap<String, String> = syncs.into_iter().map(|(name, sync)| (name, sync.source)).collect();
+    Ok(conservation_report(&state, &asked, &there)?)
 }
 
 fn print(report: &ConservationReport) {

@@ -7,13 +7,17 @@ use serde_json::{Value, json};
 use tidegate_contract::{ContrastOutcome, ContrastReport, differences};
 
 use super::folder::ContractFolder;
-use super::recorded::{RecordedArgs, RecordedCount, no_events};
+use super::NOTHING_SEEN;
+use super::recorded::{RecordedArgs, RecordedCount, no_events, nothing_recorded};
 use crate::cli::{CommandDone, CommandFailure, style};
 use crate::config::Outline;
 
+/// That no events were found, and that nobody has said where they are.
+const NO_TRAFFIC: &str = "no recorded events were looked at: neither folder is a workspace with a data directory; name a workspace with --workspace, a file with --from, or say --files-only";
+
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  git worktree add ../before main\n  tidegate contract diff ../before/shop shop --source web          with the events in the log of shop\n  tidegate contract diff old new --source web --from events.jsonl\n  tidegate contract diff old new                                   the files alone\n\nExit code 1 when an event would be newly blocked, so that a merge can wait for it; 0 otherwise. The events are those of --from, or\nof the log of --workspace, or of the first of NEW and OLD that is a workspace with a log. Values of events are shown with --values alone."
+    after_help = "Examples:\n  git worktree add ../before main\n  tidegate contract diff ../before/shop shop --source web          with the events in the log of shop\n  tidegate contract diff old new --source web --from events.jsonl\n  tidegate contract diff old new --files-only                      the files alone\n\nExit code 0 when no event would be newly blocked, 1 when one would, so that a merge can wait for it; 2 when there were no events to look at.\nThe events are those of --from, or of the log of --workspace, or of the first of NEW and OLD that is a workspace with a log. Values of\nevents are shown with --values alone."
 )]
 pub(in crate::cli) struct ContractDiffArgs {
     /// The contracts as they are: a workspace, or a folder with `domains` in it
@@ -27,6 +31,9 @@ pub(in crate::cli) struct ContractDiffArgs {
     workspace: Option<PathBuf>,
     #[command(flatten)]
     recorded: RecordedArgs,
+    /// Compare the files alone: no events are looked at, and none are missed
+    #[arg(long, conflicts_with_all = ["workspace", "source", "since", "from", "values"])]
+    files_only: bool,
     /// Show values of the events
     #[arg(long)]
     values: bool,
@@ -44,7 +51,6 @@ pub(super) fn run(args: &ContractDiffArgs, json: bool) -> CommandDone {
             let contracts = (before.as_ref(), after.as_ref());
             report.compare(contracts, event.kind, &event.body, event.message_id());
         })?;
-        // Without events nothing is newly blocked, which is no answer to whoever has named them.
         if count.events == 0 && args.names_events() {
             return Err(no_events(&source, count));
         }
@@ -55,6 +61,16 @@ pub(super) fn run(args: &ContractDiffArgs, json: bool) -> CommandDone {
         println!("{}", as_json(args, &lines, &report, read.as_ref()));
     } else {
         print(args, &lines, &report, read.as_ref());
+    }
+    // Without events nothing is newly blocked, and that says nothing of the change.
+    let unseen = match &read {
+        Some((source, count)) if count.events == 0 => Some(nothing_recorded(source, *count)),
+        None if !args.files_only => Some(NO_TRAFFIC.to_owned()),
+        _ => None,
+    };
+    if let Some(unseen) = unseen {
+        eprintln!("{} {unseen}", style::error("error:"));
+        return Ok(ExitCode::from(NOTHING_SEEN));
     }
     Ok(if newly_blocked > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -67,6 +83,9 @@ impl ContractDiffArgs {
 
     /// The workspace with the events; none where only the files are compared.
     fn traffic(&self) -> Result<Option<Outline>, CommandFailure> {
+        if self.files_only {
+            return Ok(None);
+        }
         let is_workspace = |dir: &&PathBuf| dir.join("tidegate.yaml").is_file();
         let outline = |dir: &PathBuf| Outline::read(dir, None).map_err(CommandFailure::Problems);
         let mut found = self.workspace.as_ref().map(outline).transpose()?;
@@ -103,7 +122,6 @@ fn print(args: &ContractDiffArgs, lines: &[String], report: &ContrastReport, rea
         println!("  {}", style::plain(line, 500));
     }
     let Some((source, count)) = read else {
-        println!("No recorded events were looked at; name a workspace with --workspace or a file with --from.");
         return;
     };
     println!("{}", style::bold(&format!("{} events of the source {source}", style::count(count.events))));

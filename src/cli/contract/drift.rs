@@ -11,7 +11,7 @@ use crate::cli::{CommandDone, CommandFailure, EnvironmentArgs, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate contract drift shop --source web\n  tidegate contract drift shop --source web --since 1d --json\n\nEach line says what a field is instead, in which share of the events of its name, and since which version of the app (by\ncontext.app.version and context.os.name) or of the SDK (context.library) it is so. The contracts are those of the folder. No values are shown."
+    after_help = "Examples:\n  tidegate contract drift shop --source web\n  tidegate contract drift shop --source web --since 1d --json\n\nEach line says what a field is instead, in which share of the events of its name, and since which version of the app (by\ncontext.app.version and context.os.name) or of the SDK (context.library) it is so. The contracts are those of the folder. No values are shown.\n\nExit code 2 when there were no events to look at, or no contract."
 )]
 pub(in crate::cli) struct DriftArgs {
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::cli::{CommandDone, EnvironmentArgs, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidegate contract infer shop --source web                        look at it\n  tidegate contract infer shop --source web --since 7d --out shop/events/domains/web\n  tidegate contract infer --source web --from events.jsonl --policy block\n\nThe log is read as it is, whether a server runs or not. What is proposed takes all the events that it was inferred from\n(unless --required-share is below 1). Values of fields that look personal (an email, a phone, a name, an address, an ip, a token) are written\nnowhere; of others up to three stand as comments. With --policy observe, the default, the contract blocks nothing: whatever is\nnot as it was is a row of event_violations. Read it, then say block."
+    after_help = "Examples:\n  tidegate contract infer shop --source web                        look at it\n  tidegate contract infer shop --source web --since 7d --out shop/events/domains/web\n  tidegate contract infer --source web --from events.jsonl --policy block\n\nThe log is read as it is, whether a server runs or not. What is proposed takes all the events that it was inferred from\n(unless --required-share is below 1). Values of fields that look personal (an email, a phone, a name, an address, an ip, a token) are written\nnowhere; of others up to three stand as comments. With --policy observe, the default, the contract blocks nothing: whatever is\nnot as it was is a row of event_violations. Read it, then say block.\n\nExit code 2 when there were no events to look at, or it could not be done otherwise."
 )]
 pub(in crate::cli) struct InferArgs {
     #[command(flatten)]

@@ -46,13 +46,18 @@ pub(super) struct RecordedCount {
 
 /// That there is nothing to look at: a source of another name, or a file of something else.
 pub(super) fn no_events(source: &str, count: RecordedCount) -> CommandFailure {
+    CommandFailure::Failed(nothing_recorded(source, count))
+}
+
+/// The same, in words.
+pub(super) fn nothing_recorded(source: &str, count: RecordedCount) -> String {
     let unreadable = match count.unreadable {
         0 => String::new(),
         count => format!(" ({count} records are no events)"),
     };
-    CommandFailure::Failed(format!(
+    format!(
         "there are no events of the source {source:?} to look at{unreadable}; send some, name another source with --source, or read a file with --from"
-    ))
+    )
 }
 
 impl RecordedArgs {
@@ -85,6 +90,12 @@ impl RecordedArgs {
 
     fn of_log(&self, data: &Path, source: &str, take: &mut dyn FnMut(&Event)) -> Result<RecordedCount, CommandFailure> {
         let since_us = self.since.as_deref().map(|text| option_us("--since", text)).transpose()?.unwrap_or(i64::MIN);
+        if !data.exists() {
+            let place = data.display();
+            return Err(CommandFailure::Failed(format!(
+                "there are no events to look at: there is no data directory {place}; start a server once, or read a file with --from"
+            )));
+        }
         let log = paths::log(data);
         let mut count = RecordedCount::default();
         let name: Arc<str> = source.into();

@@ -15,7 +15,7 @@ use crate::cli::{CommandDone, CommandFailure, style};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Cases are JSON files below events/tests/SOURCE, each one case or a list of cases:\n\n  {\"name\": \"a price is a number\",\n   \"event\": {\"type\": \"track\", \"event\": \"Product Viewed\", \"userId\": \"u\", \"properties\": {\"price\": \"12\"}},\n   \"expect\": {\"action\": \"block\", \"violations\": [\"/properties/price: \"]}}\n\nThe action is allow, omit (undeclared fields are taken out) or block. Each violation of the event must begin with one of `violations`,\nand each of these with one of the event's. Exit code 1 when a case fails."
+    after_help = "Cases are JSON files below events/tests/SOURCE, each one case or a list of cases:\n\n  {\"name\": \"a price is a number\",\n   \"event\": {\"type\": \"track\", \"event\": \"Product Viewed\", \"userId\": \"u\", \"properties\": {\"price\": \"12\"}},\n   \"expect\": {\"action\": \"block\", \"violations\": [\"/properties/price: \"]}}\n\nThe action is allow, omit (undeclared fields are taken out) or block. Each violation of the event must begin with one of `violations`,\nand each of these with one of the event's. Exit code 1 when a case fails, 2 when there is no case to run."
 )]
 pub(in crate::cli) struct ContractTestArgs {
     /// A workspace, or a folder with `domains` and `tests` in it

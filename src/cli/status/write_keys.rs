@@ -42,7 +42,8 @@ pub(super) fn print(keys: &[ShownWriteKey]) {
         };
         let events = style::count(key.events);
         let (source, name) = (key.source.clone(), key.name.clone());
-        table.add_row([source, name, from.to_owned(), events, last_used, key.created.clone(), ends]);
+        let created = key.created.clone().unwrap_or_else(|| "unknown".to_owned());
+        table.add_row([source, name, from.to_owned(), events, last_used, created, ends]);
     }
     println!("{table}");
 }

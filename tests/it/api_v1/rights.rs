@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ApiCaller, served};
 use crate::support::Server;
+use crate::support::waiting::until;
 
 /// The names of the objects of a kind that somebody sees.
 fn seen(caller: &ApiCaller, kind: &str) -> Vec<String> {
@@ -121,6 +122,41 @@ fn who_did_something_is_told_by_name() {
     // A token that is gone still has its name.
     assert_eq!(admin.ask("DELETE", "/api/v1/objects/token/of%20ed", &Value::Null).status, 200);
     assert_eq!(admin.get("/api/v1/objects/lookup/geo/history")["versions"][0]["changed_by_name"], by);
+    server.stop();
+}
+
+#[test]
+fn who_has_asked_for_a_job_or_muted_an_alert_is_told_by_name() {
+    let (_workspace, server, admin) = served();
+    let ann = admin.user(&server, "ann", Some("admin"));
+    let subjects = json!([{"kind": "user", "value": "u-1"}]);
+    assert_eq!(ann.ask("POST", "/api/v1/privacy/suppress", &json!({"subjects": subjects})).status, 200);
+    let jobs = [
+        ("privacy/forget", json!({"subjects": subjects, "dry_run": true})),
+        ("quarantine/retry", json!({"entries": {"all": true}})),
+        ("replays", json!({"sync": "web-to-warehouse", "from": "beginning", "dry_run": true})),
+        ("syncs/web-to-warehouse/rebuild", json!({"from": "beginning", "dry_run": true})),
+    ];
+    for (path, body) in &jobs {
+        let begun = ann.ask("POST", &format!("/api/v1/{path}"), body);
+        assert_eq!((begun.status, &begun.json()["asked_by_name"]), (200, &json!("ann")), "{path}: {}", begun.text());
+    }
+    let person = admin.get("/api/v1/objects/user/ann")["id"].clone();
+    for (path, list) in [
+        ("privacy/suppressed", "subjects"),
+        ("privacy/jobs", "jobs"),
+        ("quarantine/jobs", "jobs"),
+        ("replays", "replays"),
+        ("rebuilds", "rebuilds"),
+    ] {
+        let one = admin.get(&format!("/api/v1/{path}"))[list][0].clone();
+        assert_eq!((&one["asked_by"], &one["asked_by_name"]), (&person, &json!("ann")), "{path}");
+    }
+    ann.made("alert", "room", json!({"condition": "disk"}));
+    until("the alert runs", || ann.ask("POST", "/api/v1/alerts/room/mute", &json!({"for": "2 h"})).status == 200);
+    let muted = admin.get("/api/v1/alert-history?alert=room")["entries"][0].clone();
+    assert_eq!((&muted["what"], &muted["by"], &muted["by_name"]), (&json!("muted"), &person, &json!("ann")), "{muted}");
+    assert!(muted["text"].as_str().unwrap().starts_with("by ann, until "), "{muted}");
     server.stop();
 }
 

@@ -114,7 +114,8 @@ fn a_poison_message_is_quarantined_with_its_bytes_and_position_and_its_neighbour
         .map(|entry| {
             let kafka = &entry["detail"]["context"]["kafka"];
             assert_eq!((&entry["code"], &entry["scope"]), (&json!("unmappable"), &json!("orders")), "{entry}");
-            assert!(kafka["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{entry}");
+            let reason = kafka["reason"].as_str().filter(|reason| !reason.is_empty()).unwrap();
+            assert_eq!(entry["message"], format!("the message cannot be mapped to an event: {reason}"), "{entry}");
             format!("{}/{}/{}: {}", kafka["topic"], kafka["partition"], kafka["offset"], entry["event"])
         })
         .collect();

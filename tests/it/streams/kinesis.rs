@@ -88,6 +88,8 @@ fn a_poison_record_of_kinesis_is_quarantined_and_its_neighbours_arrive() {
     for (entry, at) in kept.iter().zip(&at[1..3]) {
         let position = entry["detail"]["context"]["kinesis"]["position"].as_str().unwrap();
         assert!(position.contains(at.as_str()), "{entry}");
+        let reason = entry["detail"]["context"]["kinesis"]["reason"].as_str().unwrap();
+        assert_eq!(entry["message"], format!("the message cannot be mapped to an event: {reason}"), "{entry}");
     }
 }
 

@@ -122,6 +122,8 @@ fn a_poison_message_of_pubsub_is_quarantined_and_its_neighbours_arrive() {
     let kept = streams.quarantine();
     let [entry] = &kept[..] else { panic!("{kept:?}") };
     assert_eq!(entry["code"], "unmappable");
+    let reason = entry["detail"]["context"]["pubsub"]["reason"].as_str().unwrap();
+    assert_eq!(entry["message"], format!("the message cannot be mapped to an event: {reason}"), "{entry}");
     let position = entry["detail"]["context"]["pubsub"]["position"].as_str().unwrap();
     assert!(position.ends_with(ids[1].as_str().unwrap()), "{entry}");
 }

@@ -88,10 +88,13 @@ impl WriteKey {
         self.ends_at_us.is_some_and(|end| end <= now_us)
     }
 
-    /// When it was there first, as far as anybody knows: a key that was used before this process first read it is older than that.
+    /// When it was made. A key in a file bears no date: when it was first used, and none before that.
     #[must_use]
-    pub fn known_since_us(&self) -> i64 {
-        self.uses.first_us().unwrap_or(i64::MAX).min(self.created_at_us)
+    pub fn known_since_us(&self) -> Option<i64> {
+        match self.origin {
+            KeyOrigin::File => self.uses.first_us(),
+            KeyOrigin::Catalog => Some(self.created_at_us),
+        }
     }
 
     /// What tells it from every other key.

@@ -1,5 +1,6 @@
 //! Random lives of a source and two syncs, with crashes between a destination's ledger and the state: events are conserved at every step.
 
+mod idle;
 mod packed;
 mod partitions;
 

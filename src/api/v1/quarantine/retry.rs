@@ -173,7 +173,8 @@ pub(in crate::api::v1) async fn jobs(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<RetryJobs>, ApiRefusal> {
     let found = RETRIES.seen((&shared, &asker), query.workspace.as_deref()).await?;
-    Ok(axum::Json(RetryJobs { jobs: found.into_iter().map(shown).collect() }))
+    let jobs = shared.with_askers(found.into_iter().map(shown).collect(), asker_of).await?;
+    Ok(axum::Json(RetryJobs { jobs }))
 }
 
 /// How far a job is.
@@ -186,7 +187,7 @@ pub(in crate::api::v1) async fn job(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRetryJob>, ApiRefusal> {
     let job = RETRIES.one((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    Ok(axum::Json(shown(job)))
+    shared.with_asker(shown(job), asker_of).await.map(axum::Json)
 }
 
 /// Ends a job before its end. What it has sent goes on.
@@ -199,7 +200,7 @@ pub(in crate::api::v1) async fn cancel(
     Query(query): Query<WorkspaceQuery>,
 ) -> Result<axum::Json<ShownRetryJob>, ApiRefusal> {
     let job = RETRIES.cancelled((&shared, &asker), query.workspace.as_deref(), &id).await?;
-    Ok(axum::Json(shown(job)))
+    shared.with_asker(shown(job), asker_of).await.map(axum::Json)
 }
 
 /// Which entries were meant, for the audit log: of a text that was looked for only that there was one, for it may be of an event.
@@ -229,6 +230,7 @@ fn shown(job: RetryJob) -> ShownRetryJob {
         state: state.as_str().to_owned(),
         asked_at: time::format(asked.at_us),
         asked_by: asked.asked_by,
+        asked_by_name: None,
         ended_at: ended_at_us.map(time::format),
         matched: asked.matched,
         sent,
@@ -238,6 +240,10 @@ fn shown(job: RetryJob) -> ShownRetryJob {
         filtered: outcomes,
         rate: asked.rate,
     }
+}
+
+fn asker_of(job: &mut ShownRetryJob) -> (&str, &mut Option<String>) {
+    (&job.asked_by, &mut job.asked_by_name)
 }
 
 impl SharedApi {
@@ -278,10 +284,11 @@ impl SharedApi {
         };
         let begun = blocking(begin).await?.map_err(|error| unreadable(&error))?;
         retries.notify_one();
-        begun.map(shown).map(axum::Json).ok_or_else(|| {
+        let begun = begun.ok_or_else(|| {
             let (detail, fix) = ("too many jobs wait for their turn", "wait for some, or cancel them");
             ApiRefusal::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail, fix).after(BUSY_PAUSE)
-        })
+        })?;
+        self.with_asker(shown(begun), asker_of).await.map(axum::Json)
     }
 
     /// By what an event is told from others in the audit log, which has nothing of what stands in it.

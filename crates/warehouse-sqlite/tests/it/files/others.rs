@@ -151,6 +151,30 @@ fn another_writer_is_waited_for_and_then_reported() {
 }
 
 #[test]
+fn syncs_that_write_into_one_file_wait_for_one_another() {
+    const BATCHES: u64 = 25;
+    let file = File::new();
+    let clients = ["one", "two", "three", "four"].map(|sync| {
+        let settings =
+            SqliteSettings { busy_timeout: std::time::Duration::from_millis(1), ..SqliteSettings::new(&file.path) };
+        let part = SyncPart { sync: sync.to_owned(), ..SyncPart::default() };
+        (sync, settings.check(&part).unwrap().open().unwrap())
+    });
+    std::thread::scope(|scope| {
+        for (sync, mut client) in clients {
+            scope.spawn(move || {
+                for n in 0..BATCHES {
+                    let events = vec![track(n, &format!("{sync}-{n}"), "E", json!({}))];
+                    client.deliver(&batch(events)).unwrap_or_else(|failure| panic!("{sync}, batch {n}: {failure}"));
+                }
+                assert_eq!(client.durable_to().unwrap(), Some(BATCHES));
+            });
+        }
+    });
+    assert_eq!(file.count("e"), i64::try_from(BATCHES).unwrap() * 4);
+}
+
+#[test]
 fn files_that_cannot_be_written_stop_the_sync_with_advice() {
     let file = File::new();
     let stopped = |path: &Path| match SqliteSettings::new(path).check(&sync()).and_then(CheckedSqlite::open) {
