@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 use tidegate_contract::{ContrastOutcome, ContrastReport, differences};
 
-use super::folder::ContractFolder;
 use super::NOTHING_SEEN;
+use super::folder::ContractFolder;
 use super::recorded::{RecordedArgs, RecordedCount, no_events, nothing_recorded};
 use crate::cli::{CommandDone, CommandFailure, style};
 use crate::config::Outline;
