@@ -210,6 +210,7 @@ async fn one_page(
     let content = html! {
         p { (short(kind)) " in the domain " a href=(request.to(&domain_page, &[])) { (short(&place.domain)) } }
         (above)
+        (form.doubts())
         (arrived(&ArrivedEvent::of(&arrives, kind, name), request))
         (violations(&arrives, (kind, name), request))
         (over_time)
@@ -404,6 +405,7 @@ fn new_page(request: &PageRequest, (place, form): (&NewEvent, &EventForm), answe
     let problems = FormProblems::new(wrong, found.as_deref());
     let content = html! {
         (above)
+        (form.doubts())
         form.settings method="post" action=(request.to("/new/contract", &[])) {
             (place.shown(&problems))
             (form.shown(true, &problems))

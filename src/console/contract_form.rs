@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 use serde_json::{Map, Value};
+use tidegate_contract::{OnUndeclaredFields, lint};
+use tidegate_event::EventKind;
 
 use super::ask::PagePairs;
 use super::form_fields::{FormProblems, WrongField};
@@ -76,6 +78,30 @@ impl EventForm {
 
     pub(super) fn text(&self, name: &str) -> &str {
         self.spec.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What its schema says and hardly means; nothing while that is no JSON.
+    pub(super) fn doubts(&self) -> Markup {
+        let schema: Value = serde_json::from_str(&self.schema).unwrap_or_default();
+        let undeclared = match self.text("onUndeclaredFields") {
+            "ALLOW_EVENT" => OnUndeclaredFields::AllowEvent,
+            "BLOCK_EVENT" => OnUndeclaredFields::BlockEvent,
+            _ => OnUndeclaredFields::OmitFields,
+        };
+        let kind = EventKind::parse(self.text("type")).unwrap_or(EventKind::Track);
+        let notes = lint::notes_of_event(kind, &schema, undeclared);
+        html! {
+            @if !notes.is_empty() {
+                div.problem role="status" {
+                    h2 { "The schema hardly means this" }
+                    ul {
+                        @for note in notes.iter().take(VALUES_MAX) {
+                            li { code { (short(&note.place)) } ": " (short(&note.problem)) " " (short(&note.fix)) }
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Its fields; of a new event also those by which it is known.

@@ -71,6 +71,7 @@ pub(super) async fn list(request: PageRequest) -> Result<Response, PageRefusal> 
                                 td {
                                     @if let Some(charge) = charge.filter(|charge| charge.stopped.is_some()) { span.badge.bad title=[charge.stopped.as_deref()] { "stopped" } }
                                     @else if summary.canary.is_some() { span.badge { "a version is tried" } }
+                                    @else if summary.live.is_some() && summary.attached.is_empty() { span.badge { "live, attached to nothing" } }
                                     @else if summary.live.is_some() { span.badge.good { "live" } }
                                     @else { span.badge { "not live" } }
                                 }
@@ -210,6 +211,9 @@ fn states(found: &ShownFunction, meters: Option<&FunctionMeters>) -> Markup {
                 div { dt { "Errors" } dd { (amount(charge.errors)) } }
                 div { dt { "Failed calls" } dd { (amount(charge.calls_failed)) } }
             }
+        }
+        @if found.live.is_some() && found.attached.is_empty() {
+            p.problem role="status" { "No event goes through it: attach it to a source." }
         }
         @if !found.lookups_missing.is_empty() {
             p.problem { "It looks up what nobody grants it: " (short(&found.lookups_missing.join(", "))) "." }

@@ -169,6 +169,14 @@ fn a_session_ends_when_nothing_comes_for_half_a_day_and_anyhow_after_a_week() {
 }
 
 #[test]
+fn whoever_signs_in_with_the_admin_token_is_told_which_one_is_meant() {
+    let (_workspace, server, _admin) = served_to_ann();
+    let refused = CookieJar::new(&server).sign_in("ann", "tg_not_the_admin_token");
+    assert_eq!(refused.code(), "401 wrong-password");
+    assert!(refused.text().contains("begins with tgp_"), "{}", refused.text());
+}
+
+#[test]
 fn wrong_passwords_of_an_account_have_everybody_wait_whether_there_is_one_or_not() {
     let (_workspace, server, admin) = served_to_ann();
     let mut browser = CookieJar::new(&server);

@@ -7,7 +7,7 @@ use tidegate_document::nearest::nearest;
 use tidegate_event::EventKind;
 
 use super::schema::{KEYWORDS, Relation, children, clip, escape, members};
-use super::{ContractProblem, Domain, EventRule, OnUndeclaredFields};
+use super::{ContractProblem, Domain, OnUndeclaredFields};
 
 /// Fields of an event that SDKs and the server give it; a schema over the event may name these at its top.
 pub const ENVELOPE: [&str; 27] = [
@@ -120,12 +120,18 @@ pub fn notes(domains: &[Domain]) -> Vec<ContractProblem> {
     let mut notes = Vec::new();
     for domain in domains {
         for rule in &domain.events {
-            let mut found = LintFound { origin: &rule.origin, said: BTreeSet::new(), notes: &mut notes };
-            found.fields_at_the_top(rule);
-            let keeps_all = rule.on_undeclared_fields == OnUndeclaredFields::AllowEvent;
-            found.walk(&rule.schema, &Where { pointer: SCHEMA.to_owned(), is_top: true, keeps_all });
+            let found = LintFound { origin: &rule.origin, said: BTreeSet::new(), notes: &mut notes };
+            found.event(rule.kind, &rule.schema, rule.on_undeclared_fields);
         }
     }
+    notes
+}
+
+/// The same of the schema of one event, wherever that is written.
+#[must_use]
+pub fn notes_of_event(kind: EventKind, schema: &Value, undeclared: OnUndeclaredFields) -> Vec<ContractProblem> {
+    let mut notes = Vec::new();
+    LintFound { origin: "", said: BTreeSet::new(), notes: &mut notes }.event(kind, schema, undeclared);
     notes
 }
 
@@ -178,9 +184,15 @@ impl LintFound<'_> {
         }
     }
 
+    fn event(mut self, kind: EventKind, schema: &Value, undeclared: OnUndeclaredFields) {
+        self.fields_at_the_top(kind, schema);
+        let keeps_all = undeclared == OnUndeclaredFields::AllowEvent;
+        self.walk(schema, &Where { pointer: SCHEMA.to_owned(), is_top: true, keeps_all });
+    }
+
     /// The schema of a track's own fields, written where that of the event belongs.
-    fn fields_at_the_top(&mut self, rule: &EventRule) {
-        let Some(schema) = rule.schema.as_object() else { return };
+    fn fields_at_the_top(&mut self, kind: EventKind, schema: &Value) {
+        let Some(schema) = schema.as_object() else { return };
         let strange: Vec<&str> = members(schema, "properties")
             .map(|(name, _)| name.as_str())
             .filter(|name| !ENVELOPE.contains(name))
@@ -194,7 +206,7 @@ impl LintFound<'_> {
             self.say(place(name), problem, format!("Did you mean `{known}`?"));
         }
         let Some(first) = strange.first() else { return };
-        let part = if matches!(rule.kind, EventKind::Identify | EventKind::Group) { "traits" } else { "properties" };
+        let part = if matches!(kind, EventKind::Identify | EventKind::Group) { "traits" } else { "properties" };
         let problem = format!(
             "`{}` is declared as a field of the event itself: the schema is over the whole event, and what a customer sends lies in its `{part}`.",
             clip(first)

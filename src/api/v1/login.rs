@@ -27,6 +27,8 @@ use crate::api::sign_in_tries::{SignInWait, TriesBy};
 
 /// No user's name is longer; a longer one is nobody's.
 const NAME_CHARS_MAX: usize = 201;
+/// What the admin token begins with, and no token of a person.
+const ADMIN_TOKEN: &str = "tg_";
 
 /// How people may sign in.
 #[utoipa::path(get, path = path::LOGIN, tag = "access", operation_id = "list_login_ways", security(()),
@@ -104,7 +106,13 @@ impl SharedApi {
                 if let Some(waits) = next {
                     self.note_wait(&visitor.actor, visitor.at_us, (name, waits)).await?;
                 }
-                let fix = "look at both; an admin can set another password: `tidegate user password NAME`";
+                let fix = match password.expose_text() {
+                    Some(text) if text.starts_with(ADMIN_TOKEN) => {
+                        "this is the admin token, which programs send; sign in as `admin` with the token that begins with tgp_, which the first \
+                         start has shown, or as a user with a password"
+                    }
+                    _ => "look at both; an admin can set another password: `tidegate user password NAME`",
+                };
                 let detail = "the name or the password is wrong";
                 Err(ApiRefusal::new(StatusCode::UNAUTHORIZED, "wrong-password", detail, fix))
             }

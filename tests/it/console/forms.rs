@@ -134,6 +134,11 @@ fn a_contract_is_compared_inferred_proposed_and_published() {
         let html = shown(&mut root, at, &[("do", "publish"), ("schema", wrong)], 422);
         assert!(html.contains(says) && html.contains(&format!("\n{wrong}</textarea>")), "{html}");
     }
+    let misspelled = json!({"type": "object", "requierd": ["event"]}).to_string();
+    let html = shown(&mut root, at, &[("do", "compare"), ("schema", &misspelled)], 200);
+    for part in ["The schema hardly means this", "/schema/requierd", "Did you mean `required`?"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
     let unknown = json!({"$ref": "#/definitions/components/nothing"}).to_string();
     let html = shown(&mut root, at, &[("do", "compare"), ("schema", &unknown)], 422);
     assert!(html.contains("cannot judge events"), "{html}");

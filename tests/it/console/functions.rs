@@ -55,7 +55,10 @@ fn forms_make_versions_live_roll_back_attach_and_change_settings() {
     served.admin.live("crm", &first, json!({"fields": {"email": "drop"}}));
     went_on(&root.form("/functions/crm/settings", "setting.fields=%7B%22email%22%3A%22mask%22%7D"), "/functions/crm");
     assert_eq!(live_of(&served, "crm"), json!({"sha256": first, "settings": {"fields": {"email": "mask"}}}));
+    assert!(page(&mut root, "/functions/crm").contains("No event goes through it"));
+    assert!(page(&mut root, "/functions").contains("live, attached to nothing"));
     went_on(&root.form("/functions/crm/attach", "source=web"), "/functions/crm");
+    assert!(!page(&mut root, "/functions/crm").contains("No event goes through it"));
     went_on(&root.form("/functions/crm/canary", &format!("sha256={second}&how=shadow")), "/functions/crm");
     for path in ["/functions", "/functions/crm", "/function-editor?name=crm", "/function-editor?name=mine"] {
         let html = page(&mut root, path);
